@@ -1,0 +1,229 @@
+"""Ports: what the daemon needs from readers, locks and inputs, and nothing about how they do it.
+
+Adapters (`firmware_adapters/`) implement these protocols and import their types from here only.
+
+Invariant: a fault of a device reaches the daemon as one of this module's errors, never as a driver's own.
+This module performs no input or output and must not import a driver.
+"""
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from enum import Enum
+from typing import Protocol
+
+from edge.core.credential import Medium, Presentation
+from edge.core.effects import Feedback
+
+__all__ = [
+    "Capability",
+    "Feedback",
+    "InputChange",
+    "InputLine",
+    "Inputs",
+    "InputsError",
+    "LineState",
+    "Lock",
+    "LockError",
+    "LockInfo",
+    "Medium",
+    "PortError",
+    "Presentation",
+    "Reader",
+    "ReaderError",
+    "ReaderInfo",
+    "ReaderLost",
+    "Reason",
+]
+
+
+class Reason(Enum):
+    """Why a device cannot be used; decide on this, never on the text."""
+
+    LOST = "lost"  # not there (any more): unplugged, or not yet plugged in
+    BUSY = "busy"  # another process, or another iteration, holds it
+    PERMISSION = "permission"  # the operating system refuses this user
+    UNSUPPORTED = "unsupported"  # the device or this installation cannot do that
+    DEADLINE = "deadline"  # it did not answer in time
+    FAULT = "fault"  # it answers, and wrongly
+    CLOSED = "closed"  # used after aclose()
+
+
+class PortError(Exception):
+    """A device cannot be used.
+
+    Args:
+        reason: the class of the fault.
+        what: one clause that names the device and what went wrong.
+        remedy: what the reader of the message does next, as an instruction.
+    """
+
+    def __init__(self, reason: Reason, *, what: str, remedy: str) -> None:
+        """Keep the reason beside the text "what; remedy"."""
+        super().__init__(f"{what}; {remedy}")
+        self.reason = reason
+        self.what = what
+        self.remedy = remedy
+
+
+class ReaderError(PortError):
+    """A reader cannot be used."""
+
+
+class ReaderLost(ReaderError):
+    """The reader's device is gone or will not open now; iterate `presentations()` again to re-open it."""
+
+
+class LockError(PortError):
+    """A lock cannot be driven."""
+
+
+class InputsError(PortError):
+    """The door's inputs cannot be watched."""
+
+
+class Capability(Enum):
+    """What a reader can tell the person in front of it."""
+
+    LED = "led"
+    BUZZER = "buzzer"
+    DISPLAY = "display"
+
+
+@dataclass(frozen=True, slots=True)
+class ReaderInfo:
+    """What is known of a reader before it is opened.
+
+    Args:
+        id: the id the configuration gives it.
+        media: how it reads.
+        capabilities: what `show` can use; empty means that `show` does nothing.
+        max_payload_bytes: what it reads at most. A longer payload is delivered cut to one byte more, so that
+            its refusal by size can be journaled.
+    """
+
+    id: str
+    media: frozenset[Medium]
+    capabilities: frozenset[Capability]
+    max_payload_bytes: int
+
+
+class Reader(Protocol):
+    """A device that reads presentations."""
+
+    @property
+    def info(self) -> ReaderInfo:
+        """Tell what this reader is; known before it is opened."""
+        ...
+
+    def presentations(self) -> AsyncIterator[Presentation]:
+        """Open the device and yield what it reads, until `aclose`.
+
+        One iteration at a time. After a loss, iterate again: the adapter itself paces the re-opening (at once
+        the first time, then with a growing pause of at most 5 s), so the caller may iterate again immediately.
+
+        Raises:
+            ReaderLost: the device is gone or cannot be opened now; trying again may help.
+            ReaderError: trying again will not help without a person (see its reason and remedy).
+        """
+        ...
+
+    async def show(self, feedback: Feedback) -> None:
+        """Show the reason class with whatever `info.capabilities` offers; nothing when it is empty."""
+        ...
+
+    async def aclose(self) -> None:
+        """Release the device and end the iteration; a second call does nothing."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class LockInfo:
+    """What is known of a lock.
+
+    Args:
+        id: where it is attached, for people to read.
+        simulated: True when no real door hangs on it.
+    """
+
+    id: str
+    simulated: bool
+
+
+class Lock(Protocol):
+    """A relay that holds a door secure when released."""
+
+    @property
+    def info(self) -> LockInfo:
+        """Tell what this lock is."""
+        ...
+
+    async def energise(self, *, hold_ms: int, cause_seq: int) -> None:
+        """Unlock for at most `hold_ms` milliseconds; a later call replaces the time that is left.
+
+        The deadline is the lock's own: it releases also when nobody calls `release`.
+
+        Args:
+            hold_ms: 1 to 86,400,000.
+            cause_seq: the journal sequence number of the event that allowed it.
+
+        Raises:
+            LockError: the relay was not driven.
+        """
+        ...
+
+    async def release(self) -> None:
+        """Secure the door now; harmless when it is secure already.
+
+        Raises:
+            LockError: the relay was not driven.
+        """
+        ...
+
+    async def aclose(self) -> None:
+        """Leave the relay released and free the device; a second call does nothing."""
+        ...
+
+
+class InputLine(Enum):
+    """A wire that tells something about the door."""
+
+    CONTACT = "contact"
+    REX = "rex"
+    FIRE = "fire"
+    LOCK_MONITOR = "lock_monitor"
+
+
+class LineState(Enum):
+    """The state of a wire after the adapter's polarity: ACTIVE is "door open", "pressed", "fire"."""
+
+    INACTIVE = "inactive"
+    ACTIVE = "active"
+    UNKNOWN = "unknown"
+    FAULT = "fault"
+
+
+@dataclass(frozen=True, slots=True)
+class InputChange:
+    """One wire's state from `at_ms` (monotonic milliseconds) on; not debounced by the adapter."""
+
+    line: InputLine
+    state: LineState
+    at_ms: int
+
+
+class Inputs(Protocol):
+    """The wires of one door."""
+
+    def changes(self) -> AsyncIterator[InputChange]:
+        """Yield the present state of every line there is, then each change, until `aclose`.
+
+        One iteration at a time; iterating again starts again with the present states.
+
+        Raises:
+            InputsError: the lines cannot be watched.
+        """
+        ...
+
+    async def aclose(self) -> None:
+        """Free the lines and end the iteration; a second call does nothing."""
+        ...
