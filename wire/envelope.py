@@ -1,0 +1,134 @@
+"""The signed envelope: COSE_Sign1 (RFC 9052 §4.2, tag 18) with closed headers.
+
+Invariant: the unprotected map is empty, the protected map holds exactly the headers its message type names,
+and each message type has its own external_aad.
+Must not: verify anything by itself when parsing; `verify` is a separate, explicit act.
+"""
+
+from dataclasses import dataclass
+from typing import Final, cast
+
+import cbor2
+
+from wire.codec import Fields, Value, byte_string, decode, encode, octets
+from wire.errors import WireError, WireReason
+from wire.keys import KEY_ID_BYTES, SIGNATURE_BYTES, Algorithm, PublicKey, Signer
+from wire.names import ExternalAad, KeyId
+
+HEADER_ALGORITHM: Final = 1
+HEADER_KEY_ID: Final = 4
+_PARTS: Final = 4
+_SIG_STRUCTURE: Final = b"\x84\x6aSignature1"
+"""The start of RFC 9052 §4.4's Sig_structure: array of 4, text "Signature1"."""
+
+
+@dataclass(frozen=True, slots=True)
+class Envelope:
+    """A parsed, unverified COSE_Sign1.
+
+    Attributes:
+        protected: the protected header's bytes, as signed.
+        payload: the payload's bytes, as signed.
+        signature: 64 bytes.
+    """
+
+    protected: bytes
+    payload: bytes
+    signature: bytes
+
+    def verify(self, key: PublicKey, aad: ExternalAad, field: str) -> None:
+        """Return when `key` signed these bytes as this type of message.
+
+        Raises:
+            WireError: SIGNATURE_INVALID or KEY_INVALID.
+        """
+        key.verify(self.signature, to_be_signed(self.protected, self.payload, aad), field=field)
+
+
+def to_be_signed(protected: bytes, payload: bytes, aad: ExternalAad) -> bytes:
+    """Write the Sig_structure of RFC 9052 §4.4."""
+    return _SIG_STRUCTURE + byte_string(protected) + byte_string(aad.value) + byte_string(payload)
+
+
+def from_value(value: Value, field: str) -> Envelope:
+    """Read a decoded tag-18 item as an envelope.
+
+    Raises:
+        WireError: WRONG_TYPE, UNKNOWN_FIELD (unprotected headers), OUT_OF_RANGE (signature's length).
+    """
+    if not isinstance(value, cbor2.CBORTag):
+        raise WireError(WireReason.WRONG_TYPE, field)
+    parts = cast("Value", value.value)
+    if type(parts) is not list or len(parts) != _PARTS:
+        raise WireError(WireReason.WRONG_TYPE, field)
+    protected, unprotected, payload, signature = parts
+    if unprotected != {}:
+        raise WireError(WireReason.UNKNOWN_FIELD, f"{field}.unprotected")
+    return Envelope(
+        octets(protected, f"{field}.protected", 1, 1 << 20),
+        octets(payload, f"{field}.payload", 1, 1 << 24),
+        octets(signature, f"{field}.signature", SIGNATURE_BYTES, SIGNATURE_BYTES),
+    )
+
+
+def parse_envelope(data: bytes, *, field: str, max_bytes: int) -> Envelope:
+    """Parse a tagged COSE_Sign1 of at most `max_bytes`.
+
+    Raises:
+        WireError: for anything else.
+    """
+    return from_value(decode(data, field=field, max_bytes=max_bytes), field)
+
+
+def algorithm(value: Value, field: str) -> Algorithm:
+    """Check an `alg` header against the closed list.
+
+    Raises:
+        WireError: UNKNOWN_ALGORITHM.
+    """
+    if type(value) is int and value in _ALGORITHMS:
+        return _ALGORITHMS[value]
+    raise WireError(WireReason.UNKNOWN_ALGORITHM, f"{field}.alg")
+
+
+_ALGORITHMS: Final = {int(item): item for item in Algorithm}
+
+
+def parse_key_header(protected: bytes, field: str) -> tuple[Algorithm, KeyId]:
+    """Read the plain protected header {1: alg, 4: kid} that most messages carry.
+
+    Raises:
+        WireError: for any other header.
+    """
+    fields = Fields(decode(protected, field=field, max_bytes=64), field)
+    found = algorithm(fields.value(HEADER_ALGORITHM, "alg"), field)
+    key_id = KeyId(fields.octets(HEADER_KEY_ID, "kid", KEY_ID_BYTES, KEY_ID_BYTES))
+    fields.close()
+    return found, key_id
+
+
+def check_signed_by(envelope: Envelope, key: PublicKey, aad: ExternalAad, field: str) -> None:
+    """Return when header, algorithm and signature all belong to `key`.
+
+    Raises:
+        WireError: ALGORITHM_MISMATCH, KEY_INVALID (another key id) or SIGNATURE_INVALID.
+    """
+    found, key_id = parse_key_header(envelope.protected, field)
+    if found is not key.algorithm:
+        raise WireError(WireReason.ALGORITHM_MISMATCH, field)
+    if key_id != key.key_id:
+        raise WireError(WireReason.KEY_INVALID, field)
+    envelope.verify(key, aad, field)
+
+
+def seal(payload: bytes, signer: Signer, aad: ExternalAad) -> bytes:
+    """Sign a payload under {1: alg, 4: kid} and give the tagged bytes."""
+    key = signer.public_key
+    return seal_with({HEADER_ALGORITHM: int(key.algorithm), HEADER_KEY_ID: key.key_id}, payload, signer, aad)
+
+
+def seal_with(header: dict[int | str, Value], payload: bytes, signer: Signer, aad: ExternalAad) -> bytes:
+    """Sign a payload under the given protected header."""
+    protected = encode(header)
+    signature = signer.sign(to_be_signed(protected, payload, aad))
+    return b"\xd2\x84" + byte_string(protected) + b"\xa0" + byte_string(payload) + byte_string(signature)

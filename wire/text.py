@@ -1,0 +1,63 @@
+"""The text form of a presentation: "DW1:" and Base45 (RFC 9285), for QR alphanumeric mode.
+
+Invariant: `from_text(to_text(data)) == data`; each byte string has exactly one text.
+Must not: strip, fold or repair; a scanner that changes characters is a broken scanner.
+"""
+
+from struct import pack
+from typing import Final
+
+from wire.errors import WireError, WireReason
+
+PREFIX: Final = b"DW1:"
+MAX_TEXT_CHARACTERS: Final = 640
+
+_ALPHABET: Final = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ $%*+-./:"
+_BAD: Final = 255
+_DIGITS: Final = bytes(_ALPHABET.index(code) if code in _ALPHABET else _BAD for code in range(256))
+_GROUP: Final = 3
+
+
+def to_text(data: bytes) -> bytes:
+    """Write bytes as "DW1:" and Base45; ASCII."""
+    out = bytearray(PREFIX)
+    for high, low in zip(data[::2], data[1::2], strict=False):
+        number = high << 8 | low
+        rest, first = divmod(number, 45)
+        third, second = divmod(rest, 45)
+        out += bytes((_ALPHABET[first], _ALPHABET[second], _ALPHABET[third]))
+    if len(data) % 2:
+        second, first = divmod(data[-1], 45)
+        out += bytes((_ALPHABET[first], _ALPHABET[second]))
+    return bytes(out)
+
+
+def from_text(text: bytes) -> bytes:
+    """Read the text form.
+
+    Raises:
+        WireError: TOO_LARGE above 640 characters, WRONG_PREFIX, WRONG_ALPHABET, or NOT_CANONICAL for a group
+            that stands for no bytes (RFC 9285 §4).
+    """
+    if not text:
+        raise WireError(WireReason.EMPTY, "text")
+    if len(text) > MAX_TEXT_CHARACTERS:
+        raise WireError(WireReason.TOO_LARGE, "text")
+    if not text.startswith(PREFIX):
+        raise WireError(WireReason.WRONG_PREFIX, "text")
+    digits = text[len(PREFIX) :].translate(_DIGITS)
+    if _BAD in digits:
+        raise WireError(WireReason.WRONG_ALPHABET, "text")
+    whole, tail = divmod(len(digits), _GROUP)
+    end = whole * _GROUP
+    numbers = [a + 45 * b + 2025 * c for a, b, c in zip(digits[0:end:3], digits[1:end:3], digits[2:end:3], strict=True)]
+    if tail == 1 or (numbers and max(numbers) > 0xFFFF):  # noqa: PLR2004 - three characters stand for 16 bits
+        raise WireError(WireReason.NOT_CANONICAL, "text")
+    return pack(f">{whole}H", *numbers) + (_last(digits[end:]) if tail else b"")
+
+
+def _last(pair: bytes) -> bytes:
+    number = pair[0] + 45 * pair[1]
+    if number > 0xFF:  # noqa: PLR2004 - two characters stand for 8 bits
+        raise WireError(WireReason.NOT_CANONICAL, "text")
+    return bytes((number,))
