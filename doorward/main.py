@@ -1,0 +1,86 @@
+"""The command line's table of commands and its one entry point.
+
+Invariant: a command imports only what it needs; whatever a command raises ends here, as a sentence and an exit code.
+Must not: do a command's work.
+"""
+
+import os
+import sys
+import traceback
+from collections.abc import Sequence
+from typing import Final
+
+import typer
+from typer.completion import completion_init  # type: ignore[attr-defined]  # imported there, not re-exported
+
+from doorward.errors import CliError, ExitCode
+from doorward.output import complain
+from doorward.tree import Group, Leaf, build
+
+PROGRAM: Final = "doorward"
+COMPLETION_VARIABLE: Final = "_DOORWARD_COMPLETE"
+
+TREE: Final = Group(
+    "Door access with signed, rotating passes that doors verify offline.",
+    {
+        "completion": Leaf("doorward.commands.completion", "Print the completion script of a shell."),
+        "version": Leaf("doorward.commands.version", "Print the version."),
+    },
+    examples="""
+    Exit codes:
+      0    done; for `pass verify`: granted
+      1    denied, or something that was checked does not hold
+      2    wrong usage, or input that cannot be used
+      3    the cloud or the door's daemon does not answer
+      4    the cloud answered and refused
+      5    this installation lacks an optional part
+      70   a defect of Doorward
+      130  stopped by Ctrl-C
+
+    Start here:
+      doorward demo
+    """,
+)
+
+
+def app(arguments: Sequence[str] | None = None) -> int:
+    """Run one command line and give its exit code.
+
+    Args:
+        arguments: without the program's name; those of the process when None.
+    """
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    json_lines = "--json" in given
+    try:
+        return _run(given)
+    except CliError as error:
+        complain(error, json_lines=json_lines)
+        return error.code
+    except typer.TyperException as error:
+        complain(_wrong_usage(error), json_lines=json_lines)
+        return ExitCode.UNUSABLE
+    except typer.Abort:
+        return ExitCode.INTERRUPTED
+    except Exception:  # noqa: BLE001 - the one supervisor: whatever gets here is a defect, and is told as one
+        traceback.print_exc()
+        defect = CliError(
+            ExitCode.INTERNAL,
+            what="this is a defect of Doorward, not of what you did",
+            remedy="please report it with the lines above and the output of: doorward version",
+        )
+        complain(defect, json_lines=json_lines)
+        return defect.code
+
+
+def _run(arguments: list[str]) -> int:
+    if COMPLETION_VARIABLE in os.environ:
+        completion_init()
+    result = build(PROGRAM, TREE).main(args=arguments, prog_name=PROGRAM, standalone_mode=False)
+    return ExitCode.OK if result is None else int(result)
+
+
+def _wrong_usage(error: typer.TyperException) -> CliError:
+    context = getattr(error, "ctx", None)
+    path = getattr(context, "command_path", PROGRAM)
+    what = error.format_message().rstrip(".")
+    return CliError(ExitCode.UNUSABLE, what=what[:1].lower() + what[1:], remedy=f"see: {path} --help")
