@@ -12,6 +12,7 @@ from enum import Enum
 from typing import Protocol
 
 from edge.core.credential import Medium, Presentation
+from edge.core.door import InputLine, LineState
 from edge.core.effects import Feedback
 
 __all__ = [
@@ -70,7 +71,7 @@ class ReaderError(PortError):
 
 
 class ReaderLost(ReaderError):
-    """The reader's device is gone or will not open now; iterate `presentations()` again to re-open it."""
+    """The reader's device is not there (any more); iterate `presentations()` again to re-open it."""
 
 
 class LockError(PortError):
@@ -118,12 +119,12 @@ class Reader(Protocol):
     def presentations(self) -> AsyncIterator[Presentation]:
         """Open the device and yield what it reads, until `aclose`.
 
-        One iteration at a time. After a loss, iterate again: the adapter itself paces the re-opening (at once
+        One iteration at a time. After an error, iterate again: the adapter itself paces the re-opening (at once
         the first time, then with a growing pause of at most 5 s), so the caller may iterate again immediately.
 
         Raises:
-            ReaderLost: the device is gone or cannot be opened now; trying again may help.
-            ReaderError: trying again will not help without a person (see its reason and remedy).
+            ReaderLost: the device is not there (any more); it is read again once it is back.
+            ReaderError: it is there and cannot be used; the remedy says what a person does.
         """
         ...
 
@@ -182,24 +183,6 @@ class Lock(Protocol):
     async def aclose(self) -> None:
         """Leave the relay released and free the device; a second call does nothing."""
         ...
-
-
-class InputLine(Enum):
-    """A wire that tells something about the door."""
-
-    CONTACT = "contact"
-    REX = "rex"
-    FIRE = "fire"
-    LOCK_MONITOR = "lock_monitor"
-
-
-class LineState(Enum):
-    """The state of a wire after the adapter's polarity: ACTIVE is "door open", "pressed", "fire"."""
-
-    INACTIVE = "inactive"
-    ACTIVE = "active"
-    UNKNOWN = "unknown"
-    FAULT = "fault"
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,176 @@
+"""Device addresses: one URL says which adapter, which device and which options.
+
+Pure: nothing is opened here. Invariant: an address that parses has only options of its scheme, each in its range.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import Enum
+from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
+
+# Linux refuses paths over 4,096 bytes (PATH_MAX); no option needs more.
+MAX_ADDRESS_CHARS = 4096
+# Every option's limit is smaller than a thousand million, and int() of a huge text costs time.
+MAX_OPTION_DIGITS = 9
+
+
+class AddressFault(Enum):
+    """Why a device address cannot be used."""
+
+    UNKNOWN_SCHEME = "unknown_scheme"
+    MALFORMED = "malformed"
+    UNKNOWN_OPTION = "unknown_option"
+    BAD_OPTION = "bad_option"
+    MISSING_PACKAGE = "missing_package"
+
+
+class AdapterError(Exception):
+    """A device address cannot be used.
+
+    Args:
+        fault: the class of the mistake.
+        what: one clause that quotes the address and says what is wrong.
+        remedy: what to write instead.
+    """
+
+    def __init__(self, fault: AddressFault, *, what: str, remedy: str) -> None:
+        """Keep the fault beside the text "what; remedy"."""
+        super().__init__(f"{what}; {remedy}")
+        self.fault = fault
+        self.what = what
+        self.remedy = remedy
+
+
+@dataclass(frozen=True, slots=True)
+class Option:
+    """One whole-number option of a scheme.
+
+    Args:
+        what: what it sets, with its unit, for the help text.
+        default: its value when the address does not name it.
+        least: the smallest value accepted.
+        most: the largest value accepted.
+    """
+
+    what: str
+    default: int
+    least: int
+    most: int
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """A checked device address.
+
+    Args:
+        url: the address as written.
+        scheme: lower case.
+        path: what follows the scheme, percent-decoded: an absolute path, or a bare name as in `camera:0`.
+        options: every option of the scheme with its value, given or default.
+    """
+
+    url: str
+    scheme: str
+    path: str
+    options: Mapping[str, int]
+
+
+def scheme_of(url: str) -> str:
+    """Return the scheme of a device address, lower case.
+
+    Raises:
+        AdapterError: there is none, or the address is too long or has control characters.
+    """
+    if len(url) > MAX_ADDRESS_CHARS:
+        raise AdapterError(
+            AddressFault.MALFORMED,
+            what=f"a device address of {len(url)} characters",
+            remedy=f"use at most {MAX_ADDRESS_CHARS}",
+        )
+    if not url.isprintable() or " " in url:
+        raise AdapterError(
+            AddressFault.MALFORMED,
+            what=f"the device address {url!r} contains blanks or control characters",
+            remedy="write them as %20 and the like",
+        )
+    scheme, colon, _ = url.partition(":")
+    if not colon or not scheme:
+        raise AdapterError(
+            AddressFault.MALFORMED,
+            what=f"the device address {url!r} has no scheme",
+            remedy="start it with one, as in serial:///dev/ttyDW0",
+        )
+    return scheme.lower()
+
+
+def parse_address(url: str, *, known: Mapping[str, Option], example: str) -> Address:
+    """Check a device address against the options of its scheme.
+
+    Args:
+        url: the address as configured.
+        known: the options of this scheme by name.
+        example: a right address of this scheme, quoted in errors.
+
+    Raises:
+        AdapterError: anything else than a path (or a bare name) and known options in their ranges.
+    """
+    scheme = scheme_of(url)
+    split = _split(url, example)
+    if split.netloc:
+        raise AdapterError(
+            AddressFault.MALFORMED,
+            what=f"the device address {url!r} has two slashes, so {split.netloc!r} reads as a host name",
+            remedy=f"use three, as in {example}",
+        )
+    path = unquote(split.path)
+    if not path or path == "/" or "\x00" in path or split.fragment:
+        raise AdapterError(
+            AddressFault.MALFORMED,
+            what=f"the device address {url!r} names no device",
+            remedy=f"write it like {example}",
+        )
+    return Address(url, scheme, path, _options(url, split.query, known))
+
+
+def _split(url: str, example: str) -> SplitResult:
+    try:
+        return urlsplit(url)
+    except ValueError as error:
+        raise AdapterError(
+            AddressFault.MALFORMED,
+            what=f"the device address {url!r} is not a URL ({error})",
+            remedy=f"write it like {example}",
+        ) from error
+
+
+def _options(url: str, query: str, known: Mapping[str, Option]) -> Mapping[str, int]:
+    values = {name: option.default for name, option in known.items()}
+    given: set[str] = set()
+    for name, text in parse_qsl(query, keep_blank_values=True):
+        if name not in known:
+            raise AdapterError(
+                AddressFault.UNKNOWN_OPTION,
+                what=f"the device address {url!r} has an unknown option {name!r}",
+                remedy="remove it" if not known else f"use only: {', '.join(sorted(known))}",
+            )
+        if name in given:
+            raise AdapterError(
+                AddressFault.BAD_OPTION,
+                what=f"the device address {url!r} gives {name!r} twice",
+                remedy="give it once",
+            )
+        given.add(name)
+        values[name] = _whole_number(url, name, text, known[name])
+    return values
+
+
+def _whole_number(url: str, name: str, text: str, option: Option) -> int:
+    if text.isascii() and text.isdigit() and len(text) <= MAX_OPTION_DIGITS:
+        value = int(text)
+        if option.least <= value <= option.most:
+            return value
+    raise AdapterError(
+        AddressFault.BAD_OPTION,
+        what=f"the device address {url!r} gives {name}={text!r}",
+        remedy=f"use a whole number from {option.least} to {option.most} ({option.what})",
+    )
