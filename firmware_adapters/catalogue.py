@@ -1,0 +1,268 @@
+"""Which device addresses there are, and the one place that turns an address into an adapter.
+
+The tables are explicit: an adapter exists when it has a row here. Importing this module loads no driver and no
+event loop; an adapter's module is loaded when the first address with its scheme is opened.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Generic, TypeVar
+
+from firmware_adapters.address import AdapterError, Address, AddressFault, Option, parse_address, scheme_of
+
+if TYPE_CHECKING:
+    # At run time this would load the core and its cryptography, for names of types alone.
+    from collections.abc import Callable, Mapping
+
+    from edge.ports import Inputs, Lock, Reader
+
+__all__ = [
+    "AdapterError",
+    "AddressFault",
+    "Description",
+    "Kind",
+    "check",
+    "describe",
+    "open_inputs",
+    "open_lock",
+    "open_reader",
+    "schemes",
+]
+
+_Opener = TypeVar("_Opener")
+
+
+class Kind(Enum):
+    """What an address can stand for; the value is the word for several of them."""
+
+    READER = "readers"
+    LOCK = "locks"
+    INPUTS = "inputs"
+
+
+@dataclass(frozen=True, slots=True)
+class Description:
+    """One kind of address, for help texts.
+
+    Args:
+        kind: what it stands for.
+        scheme: how it begins.
+        what: what is opened.
+        example: a right address.
+        options: the options it may have, by name.
+        extra: the optional dependency of the doorward package that it needs, None for none.
+    """
+
+    kind: Kind
+    scheme: str
+    what: str
+    example: str
+    options: Mapping[str, Option]
+    extra: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Row(Generic[_Opener]):
+    what: str
+    example: str
+    opener: _Opener
+    options: Mapping[str, Option]
+    extra: str | None = None
+
+
+def _serial(address: Address, reader_id: str) -> Reader:
+    from firmware_adapters.serial_qr import open_reader as opener  # noqa: PLC0415 - loaded when used
+
+    return opener(address, reader_id)
+
+
+def _camera_files(address: Address, reader_id: str) -> Reader:
+    from firmware_adapters.camera import open_folder  # noqa: PLC0415 - loaded when used
+
+    return open_folder(address, reader_id)
+
+
+def _camera(address: Address, reader_id: str) -> Reader:
+    from firmware_adapters.camera import open_device  # noqa: PLC0415 - loaded when used
+
+    return open_device(address, reader_id)
+
+
+def _simulated_lock(address: Address) -> Lock:
+    from firmware_adapters.simulated import SimulatedLock  # noqa: PLC0415 - loaded when used
+
+    return SimulatedLock(address.path)
+
+
+def _simulated_inputs(address: Address) -> Inputs:
+    from firmware_adapters.simulated import SimulatedInputs  # noqa: PLC0415 - loaded when used
+
+    return SimulatedInputs(address.path)
+
+
+_CAMERA_OPTIONS: dict[str, Option] = {
+    "fps": Option("frames a second at most", default=15, least=1, most=60),
+    "repeat_ms": Option(
+        "milliseconds out of view after which a code counts again, 0 to count it in every frame",
+        default=2000,
+        least=0,
+        most=600_000,
+    ),
+    "fallbacks": Option("second looks by zbar a second at most", default=2, least=0, most=30),
+}
+_DEVICE_OPTIONS: dict[str, Option] = {
+    "width": Option("pixels asked of the device", default=1280, least=160, most=3840),
+    "height": Option("pixels asked of the device", default=720, least=120, most=2160),
+}
+
+_READERS: Mapping[str, _Row[Callable[[Address, str], Reader]]] = MappingProxyType(
+    {
+        "serial": _Row(
+            what="a QR scanner on a serial port that sends each code as a line",
+            example="serial:///dev/ttyDW0?baud=115200",
+            opener=_serial,
+            options={
+                "baud": Option("bits a second, as the scanner is set", default=115_200, least=300, most=4_000_000),
+                "idle_ms": Option("milliseconds of silence that end a line", default=50, least=5, most=1000),
+            },
+            extra="edge",
+        ),
+        "camera": _Row(
+            what="a video device that QR codes are held before",
+            example="camera:///dev/video0",
+            opener=_camera,
+            options=_CAMERA_OPTIONS | _DEVICE_OPTIONS,
+            extra="camera",
+        ),
+        "camera+files": _Row(
+            what="a folder in which image files appear, read as a camera's frames",
+            example="camera+files:///run/doorward/frames?fps=15",
+            opener=_camera_files,
+            options=_CAMERA_OPTIONS,
+            extra="camera",
+        ),
+    },
+)
+_LOCKS: Mapping[str, _Row[Callable[[Address], Lock]]] = MappingProxyType(
+    {
+        "simulated": _Row(
+            what="the relay of a simulated door, visible in a state folder",
+            example="simulated:///var/lib/doorward/twin",
+            opener=_simulated_lock,
+            options={},
+        ),
+    },
+)
+_INPUTS: Mapping[str, _Row[Callable[[Address], Inputs]]] = MappingProxyType(
+    {
+        "simulated": _Row(
+            what="the contact, exit button and fire input of a simulated door, driven through its control.sock",
+            example="simulated:///var/lib/doorward/twin",
+            opener=_simulated_inputs,
+            options={},
+        ),
+    },
+)
+
+
+def open_reader(url: str, reader_id: str) -> Reader:
+    """Make the reader at a device address; the device itself is opened when it is iterated.
+
+    Raises:
+        AdapterError: the address is wrong, or its adapter's package is not installed.
+    """
+    address, row = _look_up(Kind.READER, _READERS, url)
+    try:
+        return row.opener(address, reader_id)
+    except ImportError as error:
+        raise _not_installed(address, row.extra, error) from error
+
+
+def open_lock(url: str) -> Lock:
+    """Open the lock at a device address, released.
+
+    Raises:
+        AdapterError: the address is wrong, or its adapter's package is not installed.
+        LockError: the lock cannot be driven.
+    """
+    address, row = _look_up(Kind.LOCK, _LOCKS, url)
+    try:
+        return row.opener(address)
+    except ImportError as error:
+        raise _not_installed(address, row.extra, error) from error
+
+
+def open_inputs(url: str) -> Inputs:
+    """Open the door's inputs at a device address.
+
+    Raises:
+        AdapterError: the address is wrong, or its adapter's package is not installed.
+        InputsError: they cannot be watched.
+    """
+    address, row = _look_up(Kind.INPUTS, _INPUTS, url)
+    try:
+        return row.opener(address)
+    except ImportError as error:
+        raise _not_installed(address, row.extra, error) from error
+
+
+def check(kind: Kind, url: str) -> Address:
+    """Check a device address without opening or loading anything.
+
+    Raises:
+        AdapterError: the address is wrong for this kind.
+    """
+    match kind:
+        case Kind.READER:
+            return _look_up(kind, _READERS, url)[0]
+        case Kind.LOCK:
+            return _look_up(kind, _LOCKS, url)[0]
+        case Kind.INPUTS:
+            return _look_up(kind, _INPUTS, url)[0]
+
+
+def schemes() -> Mapping[Kind, tuple[str, ...]]:
+    """Return the schemes of each kind, sorted."""
+    return {
+        Kind.READER: tuple(sorted(_READERS)),
+        Kind.LOCK: tuple(sorted(_LOCKS)),
+        Kind.INPUTS: tuple(sorted(_INPUTS)),
+    }
+
+
+def describe() -> tuple[Description, ...]:
+    """Return every kind of address there is, in the order of the tables."""
+    return (*_described(Kind.READER, _READERS), *_described(Kind.LOCK, _LOCKS), *_described(Kind.INPUTS, _INPUTS))
+
+
+def _described(kind: Kind, table: Mapping[str, _Row[_Opener]]) -> tuple[Description, ...]:
+    return tuple(
+        Description(kind, scheme, row.what, row.example, MappingProxyType(row.options), row.extra)
+        for scheme, row in table.items()
+    )
+
+
+def _look_up(kind: Kind, table: Mapping[str, _Row[_Opener]], url: str) -> tuple[Address, _Row[_Opener]]:
+    scheme = scheme_of(url)
+    row = table.get(scheme)
+    if row is None:
+        others = [other.value for other, names in schemes().items() if scheme in names]
+        raise AdapterError(
+            AddressFault.UNKNOWN_SCHEME,
+            what=f"the device address {url!r} is for {' and '.join(others)}, not {kind.value}"
+            if others
+            else f"the device address {url!r} has the unknown scheme {scheme!r}",
+            remedy="use " + " or ".join(f"{name}: ({known.what}; {known.example})" for name, known in table.items()),
+        )
+    return parse_address(url, known=row.options, example=row.example), row
+
+
+def _not_installed(address: Address, extra: str | None, error: ImportError) -> AdapterError:
+    return AdapterError(
+        AddressFault.MISSING_PACKAGE,
+        what=f"{address.scheme}: needs the Python package {error.name}, which does not load ({error.msg})",
+        remedy=f"install it with: pip install 'doorward[{extra}]'" if extra else "install doorward again",
+    )

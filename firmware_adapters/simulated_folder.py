@@ -1,0 +1,134 @@
+"""The state folder of a simulated door: what a person or a test looks at instead of a real door.
+
+`door.json` is the present state, replaced as a whole; `relay.jsonl` is the history of the relay, only appended to.
+The lock and the inputs of one folder belong in one process: each replaces its own members of `door.json`.
+
+Invariant: a reader of `door.json` never meets half a file, and a line of `relay.jsonl` is written by one call.
+"""
+
+import contextlib
+import errno
+import fcntl
+import json
+import os
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from types import MappingProxyType
+
+from edge.ports import InputsError, LockError, Reason
+
+STATE_FILE = "door.json"
+RELAY_FILE = "relay.jsonl"
+SOCKET_FILE = "control.sock"
+
+# A door that nobody has touched yet. `since` has the wall clock's milliseconds of each member's last change;
+# `lock_until_wall_ms` is when the relay falls back by itself, also when its process is dead by then.
+FRESH: Mapping[str, object] = MappingProxyType(
+    {
+        "simulated": True,
+        "lock": "locked",
+        "lock_until_wall_ms": None,
+        "contact": "closed",
+        "rex": "released",
+        "fire": "off",
+        "since": {},
+    },
+)
+# A state file has about 250 bytes; much more is not ours.
+MAX_STATE_BYTES = 16_384
+
+_REASONS = MappingProxyType(
+    {errno.EACCES: Reason.PERMISSION, errno.EPERM: Reason.PERMISSION, errno.EROFS: Reason.PERMISSION},
+)
+
+
+def wall_ms() -> int:
+    """Return the wall clock in milliseconds."""
+    return time.time_ns() // 1_000_000
+
+
+def monotonic_ms() -> int:
+    """Return the monotonic clock in milliseconds."""
+    return time.monotonic_ns() // 1_000_000
+
+
+class StateFolder:
+    """The hold of one holder, the lock or the inputs, on a state folder."""
+
+    def __init__(self, path: Path, *, holder: str, error: type[LockError | InputsError]) -> None:
+        """Make the folder when it is missing and hold it.
+
+        Args:
+            path: the folder.
+            holder: "lock" or "inputs"; each is held once at a time, also across processes. A dead process holds
+                nothing.
+            error: the port's error, raised whenever the folder cannot be used.
+        """
+        self.path = path
+        self._error = error
+        self._claim = -1
+        with self._faults():
+            path.mkdir(parents=True, exist_ok=True)
+            self._claim = self._take_claim(holder)
+
+    def state(self) -> dict[str, object]:
+        """Return the members of `door.json`; those of `FRESH` when it is missing, damaged or too large."""
+        try:
+            with (self.path / STATE_FILE).open("rb") as file:
+                read = json.loads(file.read(MAX_STATE_BYTES + 1))
+        except (OSError, ValueError, RecursionError):
+            return dict(FRESH)
+        return dict(FRESH) | read if isinstance(read, dict) else dict(FRESH)
+
+    def update(self, **members: object) -> None:
+        """Replace members of `door.json`, and the `since` of those that change."""
+        state = self.state()
+        since = state["since"]
+        stamps = dict(since) if isinstance(since, dict) else {}
+        stamps |= {name: wall_ms() for name, value in members.items() if state.get(name) != value}
+        temporary = self.path / f".{STATE_FILE}.{os.getpid()}"
+        with self._faults():
+            temporary.write_text(json.dumps(state | members | {"since": stamps}) + "\n", encoding="utf-8")
+            temporary.replace(self.path / STATE_FILE)
+
+    def append_relay(self, record: Mapping[str, object]) -> None:
+        """Append one line to `relay.jsonl` with one write."""
+        line = (json.dumps(dict(record), separators=(",", ":")) + "\n").encode()
+        with self._faults():
+            file = os.open(self.path / RELAY_FILE, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o640)
+            try:
+                if os.write(file, line) != len(line):
+                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            finally:
+                os.close(file)
+
+    def close(self) -> None:
+        """Let go of the folder; a second call does nothing."""
+        if self._claim >= 0:
+            os.close(self._claim)
+            self._claim = -1
+
+    def _take_claim(self, holder: str) -> int:
+        claim = os.open(self.path / f".{holder}.claim", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640)
+        try:
+            fcntl.flock(claim, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            os.close(claim)
+            raise self._error(
+                Reason.BUSY,
+                what=f"the simulated door {self.path} has its {holder} in use",
+                remedy="stop the other daemon, or give this one a folder of its own",
+            ) from error
+        return claim
+
+    @contextlib.contextmanager
+    def _faults(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise self._error(
+                _REASONS.get(error.errno or 0, Reason.FAULT),
+                what=f"the simulated door {self.path} cannot be written ({error.strerror})",
+                remedy="give the daemon's user a folder it may write, with space left",
+            ) from error
