@@ -1,6 +1,14 @@
-"""What the core asks the shell to do."""
+"""What the core asks the shell to do.
 
+Invariant: an effect is data; the shell performs effects in the order they are given (edge/controller.py).
+"""
+
+from dataclasses import dataclass
 from enum import Enum
+from typing import TypeAlias
+
+from edge.core.instant import Instant
+from wire.names import Assurance, EventKind, Reason, Step
 
 
 class Feedback(Enum):
@@ -12,3 +20,128 @@ class Feedback(Enum):
     DENIED_NOT_HERE = "denied_not_here"
     TRY_AGAIN = "try_again"
     WAIT = "wait"
+
+
+@dataclass(frozen=True, slots=True)
+class Denied:
+    """A refusal, built where it is found and carried unchanged to journal, feedback and cloud.
+
+    Attributes:
+        step: the check that refused; reason: why, from the closed list.
+        credential: the pass id if it was read, verified or not.
+        assurance: the credential's level once it is known.
+        fault: for a form that did not parse, the parser's reason ("not_canonical"), else None.
+    """
+
+    step: Step
+    reason: Reason
+    credential: bytes | None = None
+    assurance: Assurance | None = None
+    fault: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Grant:
+    """A permission to pass once.
+
+    Attributes:
+        grant_id: counts the grants of this run; ties a commit to its grant.
+        hold_ms: how long the lock is to stay released.
+    """
+
+    grant_id: int
+    hold_ms: int
+    credential: bytes
+    assurance: Assurance
+    rule: str
+    reader: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReplayMark:
+    """A presentation that was accepted.
+
+    Attributes:
+        key: SHA-256 over what the holder signed.
+        expires_wall_ms, expires_monotonic_ms: forget it only after both.
+    """
+
+    key: bytes
+    expires_wall_ms: int
+    expires_monotonic_ms: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EventDraft:
+    """An event before the journal gives it a number and chains it (wire/event.py has the meanings)."""
+
+    kind: EventKind
+    at: Instant
+    step: Step | None = None
+    reason: Reason | None = None
+    granted: bool | None = None
+    credential: bytes | None = None
+    assurance: Assurance | None = None
+    reader: str | None = None
+    rule: str | None = None
+    policy_version: int = 0
+    trust_version: int = 0
+    status_sequence: int | None = None
+    status_age_s: int | None = None
+    elapsed_us: int | None = None
+    count: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """Journal this; nothing waits for it."""
+
+    draft: EventDraft
+
+
+@dataclass(frozen=True, slots=True)
+class CommitGrant:
+    """Journal this with its replay mark in one transaction, then tell the core `GrantDurable` or `GrantFailed`."""
+
+    draft: EventDraft
+    mark: ReplayMark | None
+    grant: Grant
+
+
+@dataclass(frozen=True, slots=True)
+class Energise:
+    """Release the door for at most `hold_ms`; `cause_seq` is the journal number that allowed it, 0 for egress."""
+
+    hold_ms: int
+    cause_seq: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Secure:
+    """Secure the door now."""
+
+
+@dataclass(frozen=True, slots=True)
+class Show:
+    """Tell the person at a reader."""
+
+    reader: str
+    feedback: Feedback
+
+
+Effect: TypeAlias = Record | CommitGrant | Energise | Secure | Show
+
+_EXPIRED = frozenset({Reason.CREDENTIAL_EXPIRED, Reason.REVOKED})
+_NOT_NOW = frozenset(
+    {Reason.NOT_PERMITTED_AT_THIS_TIME, Reason.CREDENTIAL_NOT_ACTIVE, Reason.DOOR_LOCKED_DOWN, Reason.DOOR_BLOCKED}
+)
+_NOT_HERE = frozenset({Reason.UNAUTHORIZED, Reason.WRONG_ISSUER, Reason.UNKNOWN_ISSUER_KEY, Reason.ASSURANCE_TOO_LOW})
+
+
+def feedback_of(reason: Reason) -> Feedback:
+    """Give the reason class that a person learns."""
+    if reason in _EXPIRED:
+        return Feedback.DENIED_EXPIRED
+    if reason in _NOT_NOW:
+        return Feedback.DENIED_NOT_NOW
+    return Feedback.DENIED_NOT_HERE if reason in _NOT_HERE else Feedback.TRY_AGAIN

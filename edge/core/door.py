@@ -1,0 +1,334 @@
+"""The fourth room: the door itself, as a table of mode and trigger.
+
+Invariant: the lock is released only by a grant, egress, a policy mode or fire, and every release has a deadline
+in the state; egress and fire act in every mode.
+Must not: know why somebody was let in.
+
+The diagram in docs/behaviour.md is drawn from `TABLE`.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from enum import Enum
+from typing import Final, TypeAlias
+
+from edge.core.effects import Effect, Energise, EventDraft, Record, Secure
+from edge.core.instant import Instant
+from wire.names import DoorMode, EventKind, RelockRule
+from wire.policy import DoorSettings
+
+UNLOCKED_HOLD_MS: Final = 60_000
+"""A door held open by policy secures itself this long after the daemon died."""
+UNLOCKED_RENEW_MS: Final = 20_000
+FIRE_HOLD_MS: Final = 86_400_000
+"""Life safety: a day, also without a daemon (most sites cut the lock's power by wire as well)."""
+FIRE_RENEW_MS: Final = 3_600_000
+
+
+class InputLine(Enum):
+    """A wire that tells something about the door."""
+
+    CONTACT = "contact"
+    REX = "rex"
+    FIRE = "fire"
+    LOCK_MONITOR = "lock_monitor"
+
+
+class LineState(Enum):
+    """The state of a wire after the adapter's polarity: ACTIVE is "door open", "pressed", "fire"."""
+
+    INACTIVE = "inactive"
+    ACTIVE = "active"
+    UNKNOWN = "unknown"
+    FAULT = "fault"
+
+
+class Mode(Enum):
+    """What the door does now."""
+
+    LOCKED = "locked"
+    ACCESSED = "accessed"
+    UNLOCKED = "unlocked"
+    BLOCKED = "blocked"
+    LOCKED_DOWN = "locked_down"
+    LOCKED_OPEN = "locked_open"
+
+
+class Trigger(Enum):
+    """What can happen to a door."""
+
+    GRANT = "grant"
+    EGRESS = "egress"
+    OPENED = "opened"
+    FOUND_OPEN = "found_open"
+    CLOSED = "closed"
+    CONTACT_FAULT = "contact_fault"
+    RELOCK_DUE = "relock_due"
+    PRE_ALARM_DUE = "pre_alarm_due"
+    OPEN_DUE = "open_due"
+    RENEW_DUE = "renew_due"
+    FIRE = "fire"
+    FIRE_RESET = "fire_reset"
+    POLICY = "policy"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DoorState:
+    """One door at one moment; deadlines are monotonic milliseconds, None when not running.
+
+    Attributes:
+        contact: ACTIVE is open; UNKNOWN until it was first read.
+        alarms: the alarms in force, by the event that raised them.
+    """
+
+    mode: Mode = Mode.LOCKED
+    contact: LineState = LineState.UNKNOWN
+    relock_at_ms: int | None = None
+    pre_alarm_at_ms: int | None = None
+    open_due_at_ms: int | None = None
+    renew_at_ms: int | None = None
+    alarms: frozenset[EventKind] = frozenset()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Circumstances:
+    """What an action needs to know: the settings, the moment, and for a grant its hold time and journal number."""
+
+    settings: DoorSettings
+    now: Instant
+    hold_ms: int = 0
+    cause_seq: int = 0
+
+
+Result: TypeAlias = tuple[DoorState, tuple[Effect, ...]]
+Act: TypeAlias = Callable[[DoorState, Circumstances], Result]
+
+_BASE: Final = {
+    DoorMode.LOCKED: Mode.LOCKED,
+    DoorMode.UNLOCKED: Mode.UNLOCKED,
+    DoorMode.BLOCKED: Mode.BLOCKED,
+    DoorMode.LOCKED_DOWN: Mode.LOCKED_DOWN,
+}
+
+
+def _note(kind: EventKind, at: Circumstances) -> Record:
+    return Record(EventDraft(kind=kind, at=at.now))
+
+
+def _release(door: DoorState, at: Circumstances, hold_ms: int) -> Result:
+    relock = at.now.monotonic_ms + hold_ms
+    if door.mode is Mode.ACCESSED and door.relock_at_ms is not None:
+        relock = max(relock, door.relock_at_ms)
+    state = replace(door, mode=Mode.ACCESSED, relock_at_ms=relock, renew_at_ms=None)
+    return state, (Energise(relock - at.now.monotonic_ms, at.cause_seq),)
+
+
+def _release_for_grant(door: DoorState, at: Circumstances) -> Result:
+    return _release(door, at, at.hold_ms)
+
+
+def _release_for_egress(door: DoorState, at: Circumstances) -> Result:
+    state, effects = _release(door, at, at.settings.release_time_ms)
+    return state, (*effects, _note(EventKind.EGRESS, at))
+
+
+def _note_egress(door: DoorState, at: Circumstances) -> Result:
+    return door, (_note(EventKind.EGRESS, at),)
+
+
+def _note_opened(door: DoorState, at: Circumstances) -> Result:
+    return door, (_note(EventKind.DOOR_OPENED, at),)
+
+
+def _arm_open_timers(door: DoorState, at: Circumstances) -> Result:
+    due = at.now.monotonic_ms + at.settings.open_time_ms
+    return replace(door, open_due_at_ms=due, pre_alarm_at_ms=due - at.settings.pre_alarm_ms), ()
+
+
+def _raise(kind: EventKind) -> Act:
+    def act(door: DoorState, at: Circumstances) -> Result:
+        if kind in door.alarms:
+            return door, ()
+        return replace(door, alarms=door.alarms | {kind}), (_note(kind, at),)
+
+    return act
+
+
+def _pre_alarm(door: DoorState, at: Circumstances) -> Result:
+    return door, (_note(EventKind.OPEN_PRE_ALARM, at),)
+
+
+def _open_too_long(door: DoorState, at: Circumstances) -> Result:
+    return _raise(EventKind.OPEN_TOO_LONG)(replace(door, pre_alarm_at_ms=None), at)
+
+
+_RESTORES: Final = {
+    EventKind.FORCED_OPEN: EventKind.FORCED_OPEN_RESTORED,
+    EventKind.OPEN_TOO_LONG: EventKind.OPEN_TOO_LONG_RESTORED,
+    EventKind.CONTACT_FAULT: EventKind.CONTACT_RESTORED,
+}
+
+
+def _note_closed(door: DoorState, at: Circumstances) -> Result:
+    restored = tuple(_note(end, at) for begin, end in _RESTORES.items() if begin in door.alarms)
+    state = replace(door, alarms=door.alarms - _RESTORES.keys(), open_due_at_ms=None, pre_alarm_at_ms=None)
+    return state, (_note(EventKind.DOOR_CLOSED, at), *restored)
+
+
+def _relock(door: DoorState, at: Circumstances) -> Result:
+    state, effects = _apply_policy(replace(door, relock_at_ms=None), at)
+    return state, (*effects, _note(EventKind.DOOR_RELOCKED, at))
+
+
+def _relock_if(rule: RelockRule) -> Act:
+    def act(door: DoorState, at: Circumstances) -> Result:
+        return _relock(door, at) if at.settings.relock is rule else (door, ())
+
+    return act
+
+
+def _hold_unlocked(door: DoorState, at: Circumstances) -> Result:
+    renew = at.now.monotonic_ms + UNLOCKED_RENEW_MS
+    return replace(door, mode=Mode.UNLOCKED, renew_at_ms=renew), (Energise(UNLOCKED_HOLD_MS),)
+
+
+def _hold_open(door: DoorState, at: Circumstances) -> Result:
+    renew = at.now.monotonic_ms + FIRE_RENEW_MS
+    state = replace(door, mode=Mode.LOCKED_OPEN, relock_at_ms=None, renew_at_ms=renew)
+    return state, (Energise(FIRE_HOLD_MS),)
+
+
+def _note_fire(door: DoorState, at: Circumstances) -> Result:
+    return door, (_note(EventKind.FIRE, at),)
+
+
+def _note_fire_reset(door: DoorState, at: Circumstances) -> Result:
+    return door, (_note(EventKind.FIRE_RESET, at),)
+
+
+def _apply_policy(door: DoorState, at: Circumstances) -> Result:
+    base = _BASE[at.settings.mode]
+    if base is Mode.UNLOCKED:
+        return _hold_unlocked(door, at)
+    return replace(door, mode=base, renew_at_ms=None), (Secure(),)
+
+
+_OPENED_UNFORCED: Final = (_note_opened, _arm_open_timers)
+_FORCED: Final = (_note_opened, _arm_open_timers, _raise(EventKind.FORCED_OPEN))
+_EVERYWHERE: Final[Mapping[Trigger, tuple[Act, ...]]] = {
+    Trigger.EGRESS: (_release_for_egress,),
+    Trigger.FOUND_OPEN: _OPENED_UNFORCED,
+    Trigger.OPENED: _FORCED,
+    Trigger.CLOSED: (_note_closed,),
+    Trigger.CONTACT_FAULT: (_raise(EventKind.CONTACT_FAULT),),
+    Trigger.PRE_ALARM_DUE: (_pre_alarm,),
+    Trigger.OPEN_DUE: (_open_too_long,),
+    Trigger.FIRE: (_hold_open, _note_fire),
+    Trigger.POLICY: (_apply_policy,),
+}
+_SECURE: Final[Mapping[Trigger, tuple[Act, ...]]] = {**_EVERYWHERE, Trigger.GRANT: (_release_for_grant,)}
+
+TABLE: Final[Mapping[Mode, Mapping[Trigger, tuple[Act, ...]]]] = {
+    Mode.LOCKED: _SECURE,
+    Mode.BLOCKED: _SECURE,
+    Mode.LOCKED_DOWN: _SECURE,
+    Mode.ACCESSED: {
+        **_EVERYWHERE,
+        Trigger.GRANT: (_release_for_grant,),
+        Trigger.OPENED: (*_OPENED_UNFORCED, _relock_if(RelockRule.ON_OPEN)),
+        Trigger.CLOSED: (_note_closed, _relock_if(RelockRule.ON_CLOSE)),
+        Trigger.RELOCK_DUE: (_relock,),
+        Trigger.POLICY: (),
+    },
+    Mode.UNLOCKED: {
+        **_EVERYWHERE,
+        Trigger.EGRESS: (_note_egress,),
+        Trigger.OPENED: (_note_opened,),
+        Trigger.FOUND_OPEN: (_note_opened,),
+        Trigger.RENEW_DUE: (_hold_unlocked,),
+    },
+    Mode.LOCKED_OPEN: {
+        **_EVERYWHERE,
+        Trigger.EGRESS: (_note_egress,),
+        Trigger.OPENED: (_note_opened,),
+        Trigger.FOUND_OPEN: (_note_opened,),
+        Trigger.RENEW_DUE: (_hold_open,),
+        Trigger.FIRE: (),
+        Trigger.FIRE_RESET: (_apply_policy, _note_fire_reset),
+        Trigger.POLICY: (),
+    },
+}
+"""Mode and trigger to the actions, in order; a pair that is not listed changes nothing."""
+
+
+def step(door: DoorState, trigger: Trigger, at: Circumstances) -> Result:
+    """Move the door by one trigger."""
+    effects: list[Effect] = []
+    for act in TABLE[door.mode].get(trigger, ()):
+        door, more = act(door, at)
+        effects.extend(more)
+    return door, tuple(effects)
+
+
+_CONTACT: Final = {
+    LineState.ACTIVE: Trigger.OPENED,
+    LineState.INACTIVE: Trigger.CLOSED,
+    LineState.FAULT: Trigger.CONTACT_FAULT,
+}
+
+
+def on_line(door: DoorState, line: InputLine, state: LineState, at: Circumstances) -> Result:
+    """Move the door by a change of one of its wires."""
+    if line is InputLine.CONTACT:
+        return _on_contact(door, state, at)
+    if line is InputLine.REX and state is LineState.ACTIVE:
+        return step(door, Trigger.EGRESS, at)
+    if line is InputLine.FIRE and state is not LineState.UNKNOWN:
+        return step(door, Trigger.FIRE_RESET if state is LineState.INACTIVE else Trigger.FIRE, at)
+    return door, ()
+
+
+def _on_contact(door: DoorState, state: LineState, at: Circumstances) -> Result:
+    before = door.contact
+    door = replace(door, contact=state)
+    if state is before or state is LineState.UNKNOWN:
+        return door, ()
+    if before is LineState.UNKNOWN and state is LineState.INACTIVE:
+        return door, ()
+    if before is LineState.UNKNOWN and state is LineState.ACTIVE:
+        return step(door, Trigger.FOUND_OPEN, at)
+    return step(door, _CONTACT[state], at)
+
+
+@dataclass(frozen=True, slots=True)
+class _Timer:
+    """One deadline of the state: how to read it, how to stop it, what it triggers."""
+
+    due: Callable[[DoorState], int | None]
+    stopped: Callable[[DoorState], DoorState]
+    trigger: Trigger
+
+
+_TIMERS: Final = (
+    _Timer(lambda door: door.relock_at_ms, lambda door: replace(door, relock_at_ms=None), Trigger.RELOCK_DUE),
+    _Timer(lambda door: door.pre_alarm_at_ms, lambda door: replace(door, pre_alarm_at_ms=None), Trigger.PRE_ALARM_DUE),
+    _Timer(lambda door: door.open_due_at_ms, lambda door: replace(door, open_due_at_ms=None), Trigger.OPEN_DUE),
+    _Timer(lambda door: door.renew_at_ms, lambda door: replace(door, renew_at_ms=None), Trigger.RENEW_DUE),
+)
+
+
+def next_deadline_ms(door: DoorState) -> int | None:
+    """Give the next monotonic millisecond at which `on_time` has something to do."""
+    running = (timer.due(door) for timer in _TIMERS)
+    return min((due for due in running if due is not None), default=None)
+
+
+def on_time(door: DoorState, at: Circumstances) -> Result:
+    """Carry out every deadline that is due, in the order of the timers."""
+    effects: list[Effect] = []
+    for timer in _TIMERS:
+        due = timer.due(door)
+        if due is not None and due <= at.now.monotonic_ms:
+            door, more = step(timer.stopped(door), timer.trigger, at)
+            effects.extend(more)
+    return door, tuple(effects)

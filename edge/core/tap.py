@@ -1,0 +1,256 @@
+"""One tap, composed: credential, verify, replay, policy, door, effects. The whole decision is `handle`.
+
+Invariant: `handle` is a function of its arguments alone; replaying the same inputs gives the same decisions.
+Must not: read a clock, a file or a socket; the shell (edge/controller.py) does.
+"""
+
+from dataclasses import dataclass, field, replace
+from typing import TypeAlias, assert_never
+
+from edge.core import door as doors
+from edge.core import flood as floods
+from edge.core.credential import Presentation, PresentedCredential, read_credential
+from edge.core.door import Circumstances, DoorState, InputLine, LineState, Trigger
+from edge.core.effects import (
+    CommitGrant,
+    Denied,
+    Effect,
+    EventDraft,
+    Feedback,
+    Grant,
+    Record,
+    Show,
+    feedback_of,
+)
+from edge.core.flood import Flood
+from edge.core.instant import Instant
+from edge.core.policy import Granted, PolicyState, decide
+from edge.core.replay import ReplayMarks, make_mark
+from edge.core.trust import Revocation, TrustState
+from edge.core.verify import Place, VerifiedCredential, verify
+from wire.names import ClockState, EventKind, PassId, Reason, Step
+from wire.policy import DoorSettings
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class State:
+    """All that a decision depends on besides the tap and the time."""
+
+    place: Place
+    trust: TrustState | None = None
+    policy: PolicyState | None = None
+    replay: ReplayMarks = field(default_factory=ReplayMarks)
+    door: DoorState = field(default_factory=DoorState)
+    flood: Flood = field(default_factory=Flood)
+    clock: ClockState | None = None
+    grants: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Tap:
+    """Something was presented at a reader."""
+
+    presentation: Presentation
+
+
+@dataclass(frozen=True, slots=True)
+class GrantDurable:
+    """The journal holds a grant; the door may move. `seq` is its journal number."""
+
+    grant: Grant
+    seq: int
+
+
+@dataclass(frozen=True, slots=True)
+class GrantFailed:
+    """The journal could not take a grant in time."""
+
+    grant: Grant
+
+
+@dataclass(frozen=True, slots=True)
+class LineChanged:
+    """A wire of the door changed."""
+
+    line: InputLine
+    state: LineState
+
+
+@dataclass(frozen=True, slots=True)
+class TimeDue:
+    """A deadline that `next_deadline_ms` named has come."""
+
+
+@dataclass(frozen=True, slots=True)
+class TrustReplaced:
+    """Newer keys or revocation lists are in force."""
+
+    trust: TrustState
+    kind: EventKind = EventKind.TRUST_UPDATED
+
+
+@dataclass(frozen=True, slots=True)
+class PolicyReplaced:
+    """A newer policy is in force."""
+
+    policy: PolicyState
+
+
+Input: TypeAlias = Tap | GrantDurable | GrantFailed | LineChanged | TimeDue | TrustReplaced | PolicyReplaced
+Outcome: TypeAlias = tuple[State, tuple[Effect, ...]]
+
+
+def handle(state: State, event: Input, now: Instant) -> Outcome:
+    """Give the next state and what to do, for one input at one moment."""
+    state, before = _notice_time(state, now)
+    state, effects = _dispatch(state, event, now)
+    return state, (*before, *(_versioned(effect, state) for effect in effects))
+
+
+def _dispatch(state: State, event: Input, now: Instant) -> Outcome:
+    match event:
+        case Tap(presentation):
+            return _tap(state, presentation, now)
+        case GrantDurable(grant, seq):
+            at = _circumstances(state, now, hold_ms=grant.hold_ms, cause_seq=seq)
+            moved, effects = doors.step(state.door, Trigger.GRANT, at)
+            return replace(state, door=moved), (*effects, Show(grant.reader, Feedback.GRANTED))
+        case GrantFailed(grant):
+            denied = Denied(Step.GRANT, Reason.STORAGE_FAULT, grant.credential, grant.assurance)
+            return _refuse(state, denied, grant.reader, now)
+        case LineChanged(line, line_state):
+            moved, effects = doors.on_line(state.door, line, line_state, _circumstances(state, now))
+            return replace(state, door=moved), effects
+        case TimeDue():
+            moved, effects = doors.on_time(state.door, _circumstances(state, now))
+            return replace(state, door=moved), effects
+        case TrustReplaced(trust, kind):
+            return replace(state, trust=trust), (Record(EventDraft(kind=kind, at=now)),)
+        case PolicyReplaced(policy):
+            return _replace_policy(state, policy, now)
+    assert_never(event)
+
+
+def next_deadline_ms(state: State) -> int | None:
+    """Give the monotonic millisecond at which the shell must send `TimeDue`, None when nothing runs."""
+    due = (doors.next_deadline_ms(state.door), floods.deadline_ms(state.flood))
+    return min((each for each in due if each is not None), default=None)
+
+
+def _notice_time(state: State, now: Instant) -> Outcome:
+    """Journal a change of the clock's state and the end of a flood window."""
+    effects: list[Effect] = []
+    if state.clock is not now.clock:
+        if state.clock is not None:
+            effects.append(_versioned(Record(EventDraft(kind=EventKind.CLOCK_CHANGED, at=now)), state))
+        state = replace(state, clock=now.clock)
+    flood, suppressed = floods.roll(state.flood, now)
+    if suppressed:
+        draft = EventDraft(kind=EventKind.DENIALS_SUPPRESSED, at=now, count=suppressed)
+        effects.append(_versioned(Record(draft), state))
+    return replace(state, flood=flood), tuple(effects)
+
+
+def _circumstances(state: State, now: Instant, *, hold_ms: int = 0, cause_seq: int = 0) -> Circumstances:
+    settings = DoorSettings() if state.policy is None else state.policy.bundle.settings
+    return Circumstances(settings=settings, now=now, hold_ms=hold_ms, cause_seq=cause_seq)
+
+
+def _replace_policy(state: State, policy: PolicyState, now: Instant) -> Outcome:
+    state = replace(state, policy=policy)
+    moved, effects = doors.step(state.door, Trigger.POLICY, _circumstances(state, now))
+    return replace(state, door=moved), (*effects, Record(EventDraft(kind=EventKind.POLICY_UPDATED, at=now)))
+
+
+def _tap(state: State, presentation: Presentation, now: Instant) -> Outcome:
+    found = judge(state, presentation.payload, now)
+    if isinstance(found, Denied):
+        return _refuse(state, found, presentation.reader, now)
+    verified, granted = found
+    grant = Grant(
+        grant_id=state.grants,
+        hold_ms=granted.hold_ms,
+        credential=verified.claims.pass_id,
+        assurance=verified.assurance,
+        rule=granted.rule,
+        reader=presentation.reader,
+    )
+    draft = EventDraft(
+        kind=EventKind.ACCESS_GRANTED,
+        at=now,
+        step=Step.GRANT,
+        granted=True,
+        credential=grant.credential,
+        assurance=grant.assurance,
+        reader=grant.reader,
+        rule=grant.rule,
+        status_sequence=verified.revocation.sequence,
+        status_age_s=verified.revocation.age_s,
+    )
+    mark = None if verified.replay_key is None else make_mark(verified.replay_key, now)
+    replay = state.replay if mark is None else state.replay.add(mark, now)
+    return replace(state, replay=replay, grants=state.grants + 1), (CommitGrant(draft, mark, grant),)
+
+
+def judge(state: State, payload: bytes, now: Instant) -> tuple[VerifiedCredential, Granted] | Denied:
+    """Run every check of one tap, in order, without changing anything (also what `diag why` asks)."""
+    credential = read_credential(payload)
+    if isinstance(credential, Denied):
+        return credential
+    if state.trust is None:
+        return _because(Step.ISSUER_KEY, Reason.NO_TRUST, credential)
+    if state.policy is None:
+        return _because(Step.ACCESS, Reason.NO_POLICY, credential)
+    verified = verify(credential, state.trust, state.place, state.policy.bundle.settings, now)
+    if isinstance(verified, Denied):
+        return verified
+    # 9 replay
+    if verified.replay_key is not None:
+        if state.replay.seen(verified.replay_key):
+            return _because(Step.REPLAY, Reason.REPLAYED, credential)
+        if state.replay.full(now):
+            return _because(Step.REPLAY, Reason.REPLAY_CACHE_FULL, credential)
+    granted = decide(verified, state.policy, now)
+    return granted if isinstance(granted, Denied) else (verified, granted)
+
+
+def _because(step: Step, reason: Reason, credential: PresentedCredential) -> Denied:
+    return Denied(step, reason, credential.unverified_pass_id, credential.assurance)
+
+
+def _refuse(state: State, denied: Denied, reader: str, now: Instant) -> Outcome:
+    flood, journaled = floods.admit(state.flood, now)
+    show = Show(reader, feedback_of(denied.reason))
+    state = replace(state, flood=flood)
+    if not journaled:
+        return state, (show,)
+    asked = _revocation_asked(state, denied, now)
+    draft = EventDraft(
+        kind=EventKind.ACCESS_DENIED,
+        at=now,
+        step=denied.step,
+        reason=denied.reason,
+        granted=False,
+        credential=denied.credential,
+        assurance=denied.assurance,
+        reader=reader,
+        status_sequence=None if asked is None else asked.sequence,
+        status_age_s=None if asked is None else asked.age_s,
+    )
+    return state, (show, Record(draft))
+
+
+def _revocation_asked(state: State, denied: Denied, now: Instant) -> Revocation | None:
+    """Give the list that a refusal at step 8 or later had asked."""
+    if state.trust is None or denied.credential is None or denied.step < Step.REVOCATION:
+        return None
+    return state.trust.revocation(PassId(denied.credential), now.wall_s)
+
+
+def _versioned(effect: Effect, state: State) -> Effect:
+    """Stamp an event with the versions it was decided under."""
+    if not isinstance(effect, Record | CommitGrant):
+        return effect
+    policy = 0 if state.policy is None else state.policy.bundle.version
+    trust = 0 if state.trust is None else state.trust.bundle.version
+    return replace(effect, draft=replace(effect.draft, policy_version=policy, trust_version=trust))
