@@ -1,0 +1,146 @@
+"""The folders of a private cluster, and how an empty one is made.
+
+Invariant: `pg/data` appears complete or not at all, and only beside our mark.
+Must not: change a data folder that exists.
+"""
+
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from cloud.cluster.owner import Owner, own_name
+from cloud.cluster.postmaster import Launch, run
+from cloud.cluster.programs import Programs
+from cloud.errors import CloudError, Reason
+
+USER: Final = "doorward"
+"""The database role that owns everything, and the name of the database."""
+_MARK: Final = "doorward-cluster"
+_INITDB_S: Final = 300.0
+_TAIL_LINES: Final = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """Where the parts of a cluster lie under a state folder."""
+
+    state: Path
+
+    @property
+    def pg(self) -> Path:
+        """The folder that belongs to PostgreSQL's user."""
+        return self.state / "pg"
+
+    @property
+    def data(self) -> Path:
+        """PostgreSQL's data folder."""
+        return self.pg / "data"
+
+    @property
+    def log(self) -> Path:
+        """What the server writes: one file a weekday, overwritten after a week."""
+        return self.pg / "log"
+
+    @property
+    def output(self) -> Path:
+        """What a program says before it has its log; ours, since we may be root and write it."""
+        return self.state / "pg.log"
+
+    @property
+    def run(self) -> Path:
+        """The socket's folder, or the pointer to it."""
+        return self.state / "run"
+
+    @property
+    def lock(self) -> Path:
+        """Held by the process that uses the cluster."""
+        return self.state / "pg.lock"
+
+    def made_by(self) -> int | None:
+        """Give the major version that made the data folder; None when there is none yet."""
+        version = self.data / "PG_VERSION"
+        return int(version.read_text()) if version.exists() else None
+
+    def last_words(self) -> str:
+        """Give the last lines that the server wrote, for an error message."""
+        files = sorted((*self.log.glob("*.log"), self.output), key=lambda file: file.stat().st_mtime)
+        texts = [file.read_text(errors="replace").strip() for file in files]
+        lines = next((text for text in reversed(texts) if text), "").splitlines()
+        return " | ".join(line.strip() for line in lines[-_TAIL_LINES:])
+
+
+def prepare(layout: Layout, owner: Owner) -> None:
+    """Make the folders and the mark.
+
+    Raises:
+        CloudError: CLUSTER_FOREIGN when `pg/` holds something that we did not make.
+    """
+    mark = layout.pg / _MARK
+    if layout.pg.exists() and any(layout.pg.glob("[!.]*")) and not mark.exists():
+        detail = f"{layout.pg} was not made by Doorward; it is left alone. Choose another state folder."
+        raise CloudError(Reason.CLUSTER_FOREIGN, detail)
+    owner.make_folder(layout.pg)
+    if not mark.exists():
+        owner.write_file(mark, "1\n")
+    owner.make_folder(layout.log)
+
+
+async def make_data(layout: Layout, owner: Owner, programs: Programs) -> None:
+    """Run initdb beside the final place, then rename.
+
+    Raises:
+        CloudError: POSTGRES_FAILED or NO_SPACE.
+    """
+    fresh = layout.pg / "data.new"
+    shutil.rmtree(fresh, ignore_errors=True)
+    options = f"-U {USER} --auth-local=peer --auth-host=reject --encoding=UTF8 --locale=C --data-checksums".split()
+    command = (programs.initdb, "-D", str(fresh), *options)
+    launch = Launch(command=command, owner=owner, folder=layout.pg, output=layout.output)
+    if await run(launch, deadline_s=_INITDB_S) != 0:
+        raise failure(layout)
+    fresh.rename(layout.data)
+
+
+def admit(layout: Layout, owner: Owner) -> None:
+    """Admit over the socket only the user that we are and the one that runs the server, both as our role."""
+    owner.write_file(layout.data / "pg_hba.conf", f"local all all peer map={USER}\n")
+    users = sorted({own_name(), owner.name})
+    owner.write_file(layout.data / "pg_ident.conf", "".join(f'{USER} "{user}" {USER}\n' for user in users))
+
+
+def server_command(layout: Layout, programs: Programs, *, socket_folder: Path, connections: int) -> tuple[str, ...]:
+    """Give the command line of the server; what is set here wins over any file."""
+    settings = {
+        "listen_addresses": "",
+        "unix_socket_directories": f'"{socket_folder}"',
+        "unix_socket_permissions": "0700",
+        "max_connections": str(connections),
+        "fsync": "on",
+        "full_page_writes": "on",
+        "synchronous_commit": "on",
+        "jit": "off",
+        "timezone": "UTC",
+        "log_timezone": "UTC",
+        "logging_collector": "on",
+        "log_directory": str(layout.log),
+        "log_filename": "postgres-%a.log",
+        "log_rotation_age": "1d",
+        "log_truncate_on_rotation": "on",
+    }
+    options = (part for name, value in settings.items() for part in ("-c", f"{name}={value}"))
+    return (programs.postgres, "-D", str(layout.data), *options)
+
+
+def failure(layout: Layout) -> CloudError:
+    """Turn the server's last words into an error that says what to do."""
+    words = layout.last_words()
+    if "No space left on device" in words:
+        return no_space(layout.state, "PostgreSQL found the disk full")
+    return CloudError(Reason.POSTGRES_FAILED, f"PostgreSQL did not start: {words} (more in {layout.log})")
+
+
+def no_space(folder: Path, fact: str) -> CloudError:
+    """Say that the disk is full and what to do."""
+    detail = f"{fact} at {folder}. Free some space, or choose a state folder on another disk."
+    return CloudError(Reason.NO_SPACE, detail)

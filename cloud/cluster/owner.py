@@ -1,0 +1,112 @@
+"""The operating system user that PostgreSQL runs as.
+
+Invariant: PostgreSQL never runs as root, and files are given away only inside our own state folder.
+Must not: change permissions of folders that are not ours.
+"""
+
+import os
+import pwd
+import stat
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from cloud.errors import CloudError, Reason
+from cloud.files import PRIVATE_FOLDER, make_folder, write_file
+
+_STAND_INS: Final = ("postgres", "nobody")
+"""Who runs it when we are root: the distribution's user, else the user that owns nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Owner:
+    """A user that may run PostgreSQL.
+
+    Args:
+        name, uid, gid, groups: of the user.
+        switch: True when we are root and a started program must become this user.
+    """
+
+    name: str
+    uid: int
+    gid: int
+    groups: tuple[int, ...]
+    switch: bool
+
+    def may_enter(self, folder: Path) -> bool:
+        """Tell whether this user may pass through a folder, by its permission bits."""
+        status = folder.stat()
+        if status.st_uid == self.uid:
+            return bool(status.st_mode & stat.S_IXUSR)
+        if status.st_gid in (self.gid, *self.groups):
+            return bool(status.st_mode & stat.S_IXGRP)
+        return bool(status.st_mode & stat.S_IXOTH)
+
+    def make_folder(self, path: Path) -> None:
+        """Make a folder that only this user may use.
+
+        Raises:
+            CloudError: STATE_UNUSABLE, CLUSTER_FOREIGN when it belongs to somebody else.
+        """
+        fresh = not path.exists()
+        make_folder(path, mode=PRIVATE_FOLDER)
+        if fresh and self.switch:
+            os.chown(path, self.uid, self.gid, follow_symlinks=False)
+        if path.lstat().st_uid != self.uid:
+            detail = (
+                f"{path} belongs to user {path.lstat().st_uid}, not to {self.name}; remove it or use another state."
+            )
+            raise CloudError(Reason.CLUSTER_FOREIGN, detail)
+
+    def write_file(self, path: Path, content: str) -> None:
+        """Write a file that only this user may read."""
+        write_file(path, content.encode(), owner=(self.uid, self.gid) if self.switch else None)
+
+
+def choose_owner() -> Owner:
+    """Give the present user, or a stand-in when that is root.
+
+    Raises:
+        CloudError: STATE_UNUSABLE when no user fits.
+    """
+    uid = os.geteuid()
+    candidates = _STAND_INS if uid == 0 else (uid,)
+    for candidate in candidates:
+        try:
+            entry = pwd.getpwnam(candidate) if isinstance(candidate, str) else pwd.getpwuid(candidate)
+        except KeyError:
+            continue
+        groups = tuple(os.getgrouplist(entry.pw_name, entry.pw_gid))
+        return Owner(entry.pw_name, entry.pw_uid, entry.pw_gid, groups, switch=uid == 0)
+    detail = (
+        f"PostgreSQL needs an unprivileged user that has a name; user {uid} has none. "
+        "Run: adduser --system --group postgres"
+    )
+    raise CloudError(Reason.STATE_UNUSABLE, detail)
+
+
+def own_name() -> str:
+    """Give the name of the user that we are, who is to connect to the database."""
+    return pwd.getpwuid(os.geteuid()).pw_name
+
+
+def open_way(state: Path, owner: Owner) -> None:
+    """Let the owner pass through the state folder; refuse when a folder above it is closed.
+
+    The state folder is ours and protects each secret by its own permissions, so it may be passed through; the folders
+    above it are somebody else's.
+
+    Raises:
+        CloudError: CLUSTER_UNREACHABLE, with what to do.
+    """
+    if not owner.switch:
+        return
+    if not owner.may_enter(state):
+        state.chmod(stat.S_IMODE(state.stat().st_mode) | stat.S_IXOTH)
+    for folder in state.resolve().parents:
+        if not owner.may_enter(folder):
+            detail = (
+                f"PostgreSQL runs as user {owner.name}, who cannot enter {folder}. Choose a state folder that "
+                f"{owner.name} can reach, such as /var/lib/doorward/cloud, or run: chmod o+x {folder}"
+            )
+            raise CloudError(Reason.CLUSTER_UNREACHABLE, detail)

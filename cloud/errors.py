@@ -1,0 +1,92 @@
+"""The one exception of the cloud, its reasons, and the HTTP status that belongs to each.
+
+Invariant: whoever handles a fault matches on `Reason`, never on text.
+Must not: carry secrets, names or card numbers in `detail`; it is shown to callers and logged.
+"""
+
+from enum import Enum, unique
+
+
+@unique
+class Reason(Enum):
+    """Why the cloud refused or failed. The value is (name on the wire, HTTP status)."""
+
+    # What a caller did
+    BODY_UNREADABLE = ("BODY_UNREADABLE", 400)
+    BODY_TOO_LARGE = ("BODY_TOO_LARGE", 413)
+    BODY_TOO_SLOW = ("BODY_TOO_SLOW", 408)
+    TOKEN_REQUIRED = ("TOKEN_REQUIRED", 401)
+    TOKEN_UNKNOWN = ("TOKEN_UNKNOWN", 401)
+    TOKEN_EXPIRED = ("TOKEN_EXPIRED", 401)
+    TOO_MANY_ATTEMPTS = ("TOO_MANY_ATTEMPTS", 429)
+    INSTITUTION_UNKNOWN = ("INSTITUTION_UNKNOWN", 404)
+    INSTITUTION_EXISTS = ("INSTITUTION_EXISTS", 409)
+    TIME_ZONE_UNKNOWN = ("TIME_ZONE_UNKNOWN", 422)
+    DOOR_UNKNOWN = ("DOOR_UNKNOWN", 404)
+    DOOR_EXISTS = ("DOOR_EXISTS", 409)
+    DEVICE_UNKNOWN = ("DEVICE_UNKNOWN", 404)
+    # Issuing, policies and passes
+    ROOT_OFFLINE = ("ROOT_OFFLINE", 409)
+    KEY_UNUSABLE = ("KEY_UNUSABLE", 503)
+    POLICY_INVALID = ("POLICY_INVALID", 422)
+    POLICY_UNKNOWN = ("POLICY_UNKNOWN", 404)
+    STATUS_LIST_UNKNOWN = ("STATUS_LIST_UNKNOWN", 404)
+    PASS_INVALID = ("PASS_INVALID", 422)
+    PASS_UNKNOWN = ("PASS_UNKNOWN", 404)
+    # Events
+    BATCH_INVALID = ("BATCH_INVALID", 422)
+    BATCH_SIGNATURE_INVALID = ("BATCH_SIGNATURE_INVALID", 403)
+    BATCH_FOREIGN = ("BATCH_FOREIGN", 403)
+    SEQUENCE_GAP = ("SEQUENCE_GAP", 409)
+    CHAIN_BROKEN = ("CHAIN_BROKEN", 409)
+    EPOCH_CLOSED = ("EPOCH_CLOSED", 409)
+    INGEST_BUSY = ("INGEST_BUSY", 503)
+    QUERY_INVALID = ("QUERY_INVALID", 422)
+    # Device identity
+    CLAIM_REQUIRED = ("CLAIM_REQUIRED", 401)
+    CLAIM_UNKNOWN = ("CLAIM_UNKNOWN", 401)
+    CLAIM_USED = ("CLAIM_USED", 401)
+    CLAIM_EXPIRED = ("CLAIM_EXPIRED", 401)
+    REQUEST_UNREADABLE = ("REQUEST_UNREADABLE", 400)
+    REQUEST_SIGNATURE_INVALID = ("REQUEST_SIGNATURE_INVALID", 400)
+    REQUEST_KEY_UNSUPPORTED = ("REQUEST_KEY_UNSUPPORTED", 400)
+    DEVICE_CERTIFICATE_REQUIRED = ("DEVICE_CERTIFICATE_REQUIRED", 401)
+    DEVICE_CERTIFICATE_UNKNOWN = ("DEVICE_CERTIFICATE_UNKNOWN", 403)
+    DEVICE_REVOKED = ("DEVICE_REVOKED", 403)
+    # What this service cannot do now
+    DATABASE_UNAVAILABLE = ("DATABASE_UNAVAILABLE", 503)
+    INTERNAL = ("INTERNAL", 500)
+    # What stops it from starting
+    POSTGRES_MISSING = ("POSTGRES_MISSING", 503)
+    POSTGRES_FAILED = ("POSTGRES_FAILED", 503)
+    CLUSTER_FOREIGN = ("CLUSTER_FOREIGN", 503)
+    CLUSTER_UNREACHABLE = ("CLUSTER_UNREACHABLE", 503)
+    STATE_IN_USE = ("STATE_IN_USE", 503)
+    STATE_UNUSABLE = ("STATE_UNUSABLE", 503)
+    NO_SPACE = ("NO_SPACE", 503)
+    PORT_IN_USE = ("PORT_IN_USE", 503)
+    SETTING_INVALID = ("SETTING_INVALID", 503)
+    SCHEMA_TOO_NEW = ("SCHEMA_TOO_NEW", 503)
+    SCHEMA_CHANGED = ("SCHEMA_CHANGED", 503)
+    DATABASE_NOT_DURABLE = ("DATABASE_NOT_DURABLE", 503)
+
+    @property
+    def status(self) -> int:
+        """The HTTP status that answers with this reason."""
+        return self.value[1]
+
+
+class CloudError(Exception):
+    """The cloud refuses or cannot do something.
+
+    Args:
+        reason: for code; its name is the `reason` of the problem document.
+        detail: one sentence for people that says what to do next.
+        retry_after_s: seconds after which the same request may succeed, None when that is not known.
+    """
+
+    def __init__(self, reason: Reason, detail: str, *, retry_after_s: int | None = None) -> None:
+        super().__init__(detail)
+        self.reason = reason
+        self.detail = detail
+        self.retry_after_s = retry_after_s
