@@ -1,0 +1,120 @@
+"""The two listening sockets and the HTTP servers behind them.
+
+Invariant: the peer certificate comes from the TLS connection itself.
+Must not: install signal handlers; `cloud/server.py` decides when to stop.
+"""
+
+import asyncio
+import errno
+import socket
+import ssl
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Final
+
+from uvicorn import Config, Server
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from cloud.asgi import Entry
+from cloud.devices.guard import PEER, PeerCertificate
+from cloud.errors import CloudError, Reason
+from cloud.settings import Address
+
+_BACKLOG: Final = 2048
+_KEEP_ALIVE_S: Final = 75
+"""Longer than a door's long poll and the pause after it."""
+_FIRST_REQUEST_S: Final = 30.0
+
+
+class PeerCertificateProtocol(HttpToolsProtocol):
+    """uvicorn's HTTP protocol, with the peer certificate in every request's scope.
+
+    A connection that never sends a request is closed as well; uvicorn limits only those that have sent one.
+    """
+
+    _peer: PeerCertificate | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Take the certificate once the TLS handshake is over."""
+        super().connection_made(transport)
+        tls = transport.get_extra_info("ssl_object")
+        der = tls.getpeercert(binary_form=True) if tls is not None else None
+        if der is not None:
+            self._peer = PeerCertificate.from_der(der)
+        self.timeout_keep_alive_task = self.loop.call_later(_FIRST_REQUEST_S, self.timeout_keep_alive_handler)
+
+    def on_message_begin(self) -> None:
+        """Put the certificate into the scope of the request that begins."""
+        super().on_message_begin()
+        if self._peer is not None:
+            self.scope[PEER] = self._peer  # type: ignore[typeddict-unknown-key]
+
+
+class QuietServer(Server):
+    """uvicorn's server without its signal handlers."""
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Leave signals alone."""
+        yield
+
+
+def bind(address: Address, *, setting: str) -> socket.socket:
+    """Open a listening socket.
+
+    Args:
+        address: where; port 0 lets the system choose.
+        setting: the option that names it, for the error message.
+
+    Raises:
+        CloudError: PORT_IN_USE or SETTING_INVALID.
+    """
+    family = socket.AF_INET6 if ":" in address.host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((address.host, address.port))
+        listener.listen(_BACKLOG)
+    except OSError as error:
+        listener.close()
+        raise _not_bound(error, address, setting) from error
+    listener.settimeout(0)
+    return listener
+
+
+def bound_address(listener: socket.socket) -> Address:
+    """Give the address with the port that the system chose."""
+    host, port = listener.getsockname()[:2]
+    return Address(host=host, port=port)
+
+
+def make_server(entry: Entry, *, context: ssl.SSLContext | None, shutdown_s: float) -> QuietServer:
+    """Make the HTTP server of a listener; TLS when there is a context."""
+    config = Config(
+        entry,
+        http=PeerCertificateProtocol,
+        ws="none",
+        lifespan="off",
+        interface="asgi3",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,
+        timeout_keep_alive=_KEEP_ALIVE_S,
+        timeout_graceful_shutdown=max(1, int(shutdown_s)),
+        backlog=_BACKLOG,
+    )
+    config.load()
+    config.ssl = context
+    return QuietServer(config)
+
+
+def _not_bound(error: OSError, address: Address, setting: str) -> CloudError:
+    if error.errno == errno.EADDRINUSE:
+        detail = (
+            f"Port {address.port} on {address.host} is in use by another program. Stop it, or choose another port "
+            f"with {setting} (port 0 lets the system choose)."
+        )
+        return CloudError(Reason.PORT_IN_USE, detail)
+    detail = f"{setting}: cannot listen on {address.host} port {address.port}: {error.strerror or error}."
+    return CloudError(Reason.SETTING_INVALID, detail)

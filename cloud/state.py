@@ -1,0 +1,62 @@
+"""What the requests of one cloud process share.
+
+Invariant: made once, in `cloud/app.py`; everything in it is safe for concurrent requests.
+Must not: hold anything that would be lost if the process ended.
+"""
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+
+from litestar.di import NamedDependency
+from litestar.params import SkipValidation
+
+from cloud.auth import OperatorGuard
+from cloud.database import Pool
+from cloud.devices.authority import DeviceAuthority
+from cloud.devices.guard import DeviceGuard, DeviceIdentity
+from cloud.devices.last_seen import LastSeen
+from cloud.health import HealthCheck
+from cloud.keystore import KeyStore
+from cloud.limits import AttemptLimiter
+from cloud.metrics import Metrics
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CloudState:
+    """The shared parts.
+
+    Args:
+        pool: connections to PostgreSQL.
+        keys: the tenants' signing keys.
+        authority: the device CA.
+        devices: who is calling on the device listener.
+        operators: who is calling on the API listener.
+        last_seen: collects when devices were heard.
+        attempts: bounds failed enrolments by address.
+        metrics: what Prometheus may ask; features register their own on `metrics.registry`.
+        checks: what `/health` asks; features add their own.
+        now: the wall clock, in UTC.
+        monotonic_s: a clock that never goes back.
+        stopping: set when the service is asked to stop; long polls answer then.
+    """
+
+    pool: Pool
+    keys: KeyStore
+    authority: DeviceAuthority
+    devices: DeviceGuard
+    operators: OperatorGuard
+    last_seen: LastSeen
+    attempts: AttemptLimiter
+    metrics: Metrics
+    checks: dict[str, HealthCheck]
+    now: Callable[[], datetime]
+    monotonic_s: Callable[[], float]
+    stopping: asyncio.Event
+
+
+Cloud = NamedDependency[SkipValidation[CloudState]]
+"""The type of a route's parameter `cloud`, by which Litestar hands it the state."""
+Device = NamedDependency[SkipValidation[DeviceIdentity]]
+"""The type of a route's parameter `device` on the device listener: it makes a client certificate mandatory."""
