@@ -23,6 +23,24 @@ COMPLETION_VARIABLE: Final = "_DOORWARD_COMPLETE"
 TREE: Final = Group(
     "Door access with signed, rotating passes that doors verify offline.",
     {
+        "pass": Group(
+            "Issue, revoke, read and verify passes.",
+            {
+                "show": Leaf("doorward.commands.pass_show", "Decode a pass or a presentation without verifying it."),
+                "verify": Leaf(
+                    "doorward.commands.pass_verify", "Verify a pass or a presentation offline, as a door does."
+                ),
+            },
+        ),
+        "wallet": Group(
+            "Hold a key and passes, and show the rotating code.",
+            {
+                "new": Leaf("doorward.commands.wallet_new", "Make a wallet with a new P-256 key."),
+                "list": Leaf("doorward.commands.wallet_list", "List the wallets and their passes."),
+                "add": Leaf("doorward.commands.wallet_add", "Keep a pass that was issued for a wallet's key."),
+                "show": Leaf("doorward.commands.wallet_show", "Show the rotating QR code of a pass.", part="wallet"),
+            },
+        ),
         "completion": Leaf("doorward.commands.completion", "Print the completion script of a shell."),
         "version": Leaf("doorward.commands.version", "Print the version."),
     },
