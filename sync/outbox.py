@@ -18,10 +18,15 @@ LARGE_RUN_EVENTS: Final = MAX_BATCH_EVENTS
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """Up to `limit` events with a number above `after`."""
+    """Up to `limit` events with a number above `after`.
+
+    Attributes:
+        probe: it repeats what the cloud has, and may be left out.
+    """
 
     after: int
     limit: int
+    probe: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +52,7 @@ class Outbox:
         Its acknowledgement brings what a quiet door cannot learn otherwise: the backed-up mark, a cloud that was
         restored to an earlier state, signed time.
         """
-        return Run(marks.last - 1, 1) if marks.last > 0 else None
+        return Run(marks.last - 1, 1, probe=True) if marks.last > 0 else None
 
     def acknowledged(self) -> "Outbox":
         """Note a verified acknowledgement: from here on the journal's durable mark is right."""

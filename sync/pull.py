@@ -1,0 +1,172 @@
+"""Trust, status lists and policy down: ask what is new, fetch it, hand it to the door, which verifies.
+
+Invariant: trust comes first, then every status list the cloud names, then policy; one that is refused leaves the
+old one in force and does not keep the others from coming.
+Must not: verify or keep a document itself; stop for any fault of the cloud.
+"""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Final
+
+from sync.loop import LoopHealth
+from sync.pace import PullPace
+from sync.ports import (
+    Fetched,
+    Materials,
+    NotModified,
+    Reason,
+    Surroundings,
+    SyncError,
+    Uplink,
+    UplinkError,
+    Versions,
+)
+from wire.errors import WireError
+from wire.messages import DEVICE_POLICY, DEVICE_STATUS, DEVICE_TRUST, MEDIA_STATUS_DELTA
+from wire.policy import MAX_POLICY_BYTES
+from wire.status_list import MAX_TOKEN_BYTES
+from wire.trust import MAX_BUNDLE_BYTES
+
+_SPECIFIC: Final = frozenset({Reason.REFUSED, Reason.UNREADABLE})
+"""Faults of one document; after any other the connection itself is in doubt, and asking on would only wait."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Document:
+    """A document of which the door has version `held` (None for none)."""
+
+    name: str
+    path: str
+    held: int | None
+    max_bytes: int
+
+
+class PullLoop:
+    """Keeps the door's documents as new as the cloud's.
+
+    Args:
+        materials: what the door decides by.
+        uplink: the way to the cloud.
+        surroundings: clocks and waiting.
+        health: keeps the loop's status.
+    """
+
+    def __init__(self, materials: Materials, uplink: Uplink, surroundings: Surroundings, health: LoopHealth) -> None:
+        self._materials = materials
+        self._uplink = uplink
+        self._surroundings = surroundings
+        self._health = health
+        self._pace = PullPace()
+
+    async def run(self) -> None:
+        """Ask for ever; ends by cancellation, or with a fault that is not one of synchronisation."""
+        while True:
+            await self._surroundings.sleep(await self.step())
+
+    async def step(self) -> float:
+        """Ask once, fetch what is new, and give the seconds to wait before asking again."""
+        before, asked_s = self._materials.versions(), self._pace.wait_s
+        started_ms = self._surroundings.monotonic_ms()
+        try:
+            offered = await self._ask(before, asked_s)
+            await self._update(before, offered)
+        except SyncError as error:
+            return self._health.failed(error)
+        self._health.succeeded()
+        elapsed_s = (self._surroundings.monotonic_ms() - started_ms) / 1000
+        return self._pace.pause_s(asked_s=asked_s, changed=offered != before, elapsed_s=elapsed_s)
+
+    async def _ask(self, held: Versions, wait_s: int) -> Versions:
+        try:
+            offered = await self._uplink.changes(held, wait_s=wait_s)
+        except UplinkError:
+            self._pace = self._pace.broke()
+            raise
+        self._pace = self._pace.answered()
+        return offered
+
+    async def _update(self, held: Versions, offered: Versions) -> None:
+        faults: list[SyncError] = []
+        for update in self._updates(held, offered):
+            try:
+                await update()
+            except UplinkError as error:
+                if error.reason not in _SPECIFIC:
+                    raise
+                faults.append(error)
+            except SyncError as error:
+                faults.append(error)
+        if faults:
+            raise faults[0]
+        if offered != held and self._materials.versions() == held:
+            raise _no_progress(held, offered)
+
+    def _updates(self, held: Versions, offered: Versions) -> list[Callable[[], Awaitable[None]]]:
+        """List what to do, in the order that lets each document be verified with the newest keys."""
+        updates: list[Callable[[], Awaitable[None]]] = []
+        if offered.trust > held.trust:
+            updates.append(self._fetch_trust)
+        for number, sequence in sorted(offered.status.items()):
+            if sequence > held.status.get(number, -1):
+                updates.append(partial(self._fetch_list, number, held.status.get(number)))
+        if offered.policy > held.policy:
+            updates.append(self._fetch_policy)
+        return updates
+
+    async def _fetch_trust(self) -> None:
+        held = self._materials.versions().trust
+        document = _Document("trust bundle", DEVICE_TRUST, held or None, MAX_BUNDLE_BYTES)
+        found = await self._fetch(document, {})
+        if isinstance(found, Fetched):
+            await _accept(document, self._materials.accept_trust, found.data)
+
+    async def _fetch_policy(self) -> None:
+        held = self._materials.versions().policy
+        document = _Document("policy", DEVICE_POLICY, held or None, MAX_POLICY_BYTES)
+        found = await self._fetch(document, {})
+        if isinstance(found, Fetched):
+            await _accept(document, self._materials.accept_policy, found.data)
+
+    async def _fetch_list(self, number: int, held: int | None) -> None:
+        """Bring one status list up to date: by delta if the cloud gives one that applies, else whole."""
+        document = _Document(f"status list {number}", f"{DEVICE_STATUS}/{number}", held, MAX_TOKEN_BYTES)
+        found = await self._fetch(document, {} if held is None else {"since": str(held)})
+        if isinstance(found, NotModified):
+            return
+        if found.media_type == MEDIA_STATUS_DELTA:
+            try:
+                await self._materials.accept_delta(found.data)
+            except WireError:
+                found = await self._uplink.fetch(document.path, etag=None, query={}, max_bytes=MAX_TOKEN_BYTES)
+            else:
+                return
+        if isinstance(found, Fetched):
+            await _accept(document, self._materials.accept_status, found.data)
+
+    async def _fetch(self, document: _Document, query: dict[str, str]) -> Fetched | NotModified:
+        etag = None if document.held is None else f'"{document.held}"'
+        return await self._uplink.fetch(document.path, etag=etag, query=query, max_bytes=document.max_bytes)
+
+
+async def _accept(document: _Document, accept: Callable[[bytes], Awaitable[None]], data: bytes) -> None:
+    try:
+        await accept(data)
+    except WireError as error:
+        raise SyncError(
+            Reason.MATERIAL_REFUSED,
+            what=f"the {document.name} that the cloud sent was refused ({error})",
+            remedy="the one in force stays; if it persists, ask the cloud's operator",
+        ) from error
+
+
+def _no_progress(held: Versions, offered: Versions) -> SyncError:
+    return SyncError(
+        Reason.NO_PROGRESS,
+        what=(
+            f"the cloud offers trust {offered.trust}, policy {offered.policy}, status {dict(offered.status)},"
+            f" this door has trust {held.trust}, policy {held.policy}, status {dict(held.status)}"
+        ),
+        remedy="the newer ones stay in force; ask the cloud's operator whether it was restored from a backup",
+    )
