@@ -1,0 +1,160 @@
+"""The diagnostics socket: a technician at the door asks, without network or cloud.
+
+One JSON object a line each way: {"ask": "status"}, {"ask": "events", "after": 17, "limit": 50}, {"ask": "watch"}.
+
+Invariant: read only; mode 0660, so that the group decides who may ask.
+Must not: hold up a decision: a slow reader of `watch` loses lines and is told how many.
+"""
+
+import asyncio
+import contextlib
+import json
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Final
+
+from edge.database import Journaled
+from edge.report import Json, plain_event, plain_journaled
+from edge.store import Store, StoreError
+
+SOCKET_MODE: Final = 0o660
+MAX_QUESTION_BYTES: Final = 4096
+MAX_EVENTS: Final = 500
+DEFAULT_EVENTS: Final = 50
+MAX_CLIENTS: Final = 16
+WATCHED_LINES: Final = 256
+IDLE_S: Final = 300.0
+WRITE_DEADLINE_S: Final = 10.0
+
+Status = Callable[[], Awaitable[dict[str, Json]]]
+
+
+class QuestionError(Exception):
+    """A question that is none; the sentence says what is expected."""
+
+
+class Diagnostics:
+    """Answers questions at a Unix socket.
+
+    Args:
+        path: of the socket; a stale one is replaced.
+        store: the journal.
+        status: gives the daemon's state.
+    """
+
+    def __init__(self, path: Path, store: Store, status: Status) -> None:
+        self._path = path
+        self._store = store
+        self._status = status
+        self._watchers: set[asyncio.Queue[Journaled]] = set()
+        self._lost: dict[asyncio.Queue[Journaled], int] = {}
+        self._clients = 0
+
+    def journaled(self, journaled: Journaled) -> None:
+        """Pass an event on to those who watch; returns at once."""
+        for watcher in self._watchers:
+            if watcher.full():
+                watcher.get_nowait()
+                self._lost[watcher] += 1
+            watcher.put_nowait(journaled)
+
+    async def run(self) -> None:
+        """Serve until cancelled, then remove the socket.
+
+        Raises:
+            OSError: the socket cannot be made.
+        """
+        self._path.unlink(missing_ok=True)
+        server = await asyncio.start_unix_server(self._client, self._path, limit=MAX_QUESTION_BYTES)
+        self._path.chmod(SOCKET_MODE)
+        try:
+            async with server:
+                await server.serve_forever()
+        finally:
+            self._path.unlink(missing_ok=True)
+
+    async def _client(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._clients += 1
+        try:
+            if self._clients > MAX_CLIENTS:
+                await _write(writer, {"error": f"{MAX_CLIENTS} are asking already; close one and ask again"})
+            else:
+                await self._converse(reader, writer)
+        except (ConnectionError, TimeoutError):
+            pass  # the technician has left
+        finally:
+            self._clients -= 1
+            writer.close()
+            with contextlib.suppress(ConnectionError, TimeoutError):
+                async with asyncio.timeout(WRITE_DEADLINE_S):
+                    await writer.wait_closed()
+
+    async def _converse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while True:
+            try:
+                async with asyncio.timeout(IDLE_S):
+                    line = await reader.readline()
+            except ValueError:  # longer than MAX_QUESTION_BYTES
+                await _write(writer, {"error": f"a question has at most {MAX_QUESTION_BYTES} bytes"})
+                return
+            if not line:
+                return
+            try:
+                question = _parse(line)
+                if question.get("ask") == "watch":
+                    await self._watch(writer)
+                await _write(writer, await self._answer(question))
+            except (QuestionError, StoreError) as error:
+                await _write(writer, {"error": str(error)})
+
+    async def _answer(self, question: dict[str, Json]) -> dict[str, Json]:
+        ask = question.get("ask")
+        if ask == "status":
+            return {"status": await self._status()}
+        if ask == "events":
+            limit = _whole(question, "limit", DEFAULT_EVENTS, MAX_EVENTS)
+            if "after" in question:
+                rows = await self._store.events_after(_whole(question, "after", 0, 2**62), limit)
+            else:
+                rows = await self._store.newest_events(limit)
+            return {"events": [plain_event(seq, data) for seq, data in rows]}
+        raise QuestionError('ask one of "status", "events", "watch"')
+
+    async def _watch(self, writer: asyncio.StreamWriter) -> None:
+        lines: asyncio.Queue[Journaled] = asyncio.Queue(WATCHED_LINES)
+        self._lost[lines] = 0
+        self._watchers.add(lines)
+        try:
+            await _write(writer, {"watching": True})
+            while True:
+                journaled = await lines.get()
+                lost, self._lost[lines] = self._lost[lines], 0
+                if lost:
+                    await _write(writer, {"lost": lost})
+                await _write(writer, {"event": plain_journaled(journaled)})
+        finally:
+            self._watchers.discard(lines)
+            del self._lost[lines]
+
+
+def _parse(line: bytes) -> dict[str, Json]:
+    try:
+        question = json.loads(line)
+    except (ValueError, RecursionError) as error:
+        raise QuestionError("a question is one JSON object on a line") from error
+    if not isinstance(question, dict):
+        raise QuestionError("a question is one JSON object on a line")
+    return question
+
+
+def _whole(question: dict[str, Json], name: str, default: int, maximum: int) -> int:
+    value = question.get(name, default)
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= maximum:
+        raise QuestionError(f'"{name}" is a whole number from 0 to {maximum}')
+    return value
+
+
+async def _write(writer: asyncio.StreamWriter, answer: dict[str, Json]) -> None:
+    writer.write(json.dumps(answer).encode() + b"\n")
+    async with asyncio.timeout(WRITE_DEADLINE_S):
+        await writer.drain()

@@ -1,0 +1,232 @@
+"""What a door decides by: pinned root, trust bundle, revocation lists, policy. Verified, committed, then in force.
+
+Invariant: a document is in force only after its signature was checked under the pinned root and it was committed;
+a refused one leaves the old in force.
+Must not: fetch anything; synchronisation brings the bytes.
+"""
+
+import asyncio
+import hashlib
+from collections.abc import Callable, Coroutine, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from edge.core.policy import PolicyState
+from edge.core.tap import Input, PolicyReplaced, TrustReplaced
+from edge.core.trust import HeldStatus, TrustState
+from edge.core.verify import Place
+from edge.database import Document
+from edge.store import Store
+from wire.envelope import parse_envelope, parse_key_header
+from wire.errors import WireError, WireReason
+from wire.keys import PublicKey
+from wire.names import EventKind, KeyId, KeyPurpose
+from wire.policy import MAX_POLICY_BYTES, PolicyBundle, open_policy
+from wire.status_delta import MAX_DELTA_BYTES, apply_delta, open_delta
+from wire.status_list import StatusList, open_status_list, status_key_id
+from wire.trust import TrustBundle, advance_trust, parse_pinned
+
+ROOT_FILE: Final = "root.cbor"
+TRUST_FILE: Final = "trust.cose"
+POLICY_FILE: Final = "policy.cose"
+STATUS_GLOB: Final = "status-*.cose"
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """What is in force; versions are 0 where there is none."""
+
+    trust: TrustBundle | None
+    policy: PolicyBundle | None
+    statuses: Mapping[int, StatusList]
+
+
+class Materials:
+    """The documents in force, and the gate through which newer ones come.
+
+    Args:
+        store: where they are kept.
+        place: this door; a policy for another is refused.
+        root: the pinned root key.
+        feed: the controller's inlet; told after each commit.
+        now_s: Unix seconds, None while the clock is suspect (then a signing key's validity cannot be judged).
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        place: Place,
+        root: PublicKey,
+        feed: Callable[[Input], None],
+        now_s: Callable[[], int | None],
+    ) -> None:
+        self._store = store
+        self._place = place
+        self._root = root
+        self._feed = feed
+        self._now_s = now_s
+        self._one_at_a_time = asyncio.Lock()
+        self.held = Held(None, None, {})
+
+    # --- at start ------------------------------------------------------------------------------------------
+
+    async def load(self, folder: Path) -> list[WireError]:
+        """Take over what the store keeps, else what provisioning left in the folder.
+
+        Returns:
+            The faults of documents that were refused; the door starts without them and denies accordingly.
+        """
+        faults: list[WireError] = []
+        trust = await self._store.newest_document(Document.TRUST)
+        await _noting(faults, self.accept_trust, trust or await _read(folder / TRUST_FILE))
+        for status in await self._store.statuses():
+            self.held = Held(self.held.trust, self.held.policy, {**self.held.statuses, status.list_id: status})
+        if self.held.trust is not None and self.held.statuses:
+            self._announce(None)
+        for file in await asyncio.to_thread(lambda: sorted(folder.glob(STATUS_GLOB))):
+            if _list_number(file) not in self.held.statuses:
+                await _noting(faults, self.accept_status, await _read(file))
+        policy = await self._store.newest_document(Document.POLICY)
+        await _noting(faults, self.accept_policy, policy or await _read(folder / POLICY_FILE))
+        return faults
+
+    # --- the gate ------------------------------------------------------------------------------------------
+
+    async def accept_trust(self, data: bytes) -> None:
+        """Take over a trust bundle.
+
+        Raises:
+            WireError: it is not the root's, goes back, or is another tenant's.
+            StoreError: it could not be kept.
+        """
+        async with self._one_at_a_time:
+            bundle = advance_trust(self.held.trust, data, self._root)
+            if bundle.tenant != self._place.tenant:
+                raise WireError(WireReason.OUT_OF_RANGE, "trust.tenant")
+            if bundle == self.held.trust:
+                return
+            await self._store.put_document(Document.TRUST, bundle.version, data)
+            self.held = Held(bundle, self.held.policy, self.held.statuses)
+            self._announce(EventKind.TRUST_UPDATED)
+
+    async def accept_policy(self, data: bytes) -> None:
+        """Take over a policy bundle; raises as `accept_trust`."""
+        async with self._one_at_a_time:
+            envelope = parse_envelope(data, field="policy", max_bytes=MAX_POLICY_BYTES)
+            key = self._key(parse_key_header(envelope.protected, "policy")[1], KeyPurpose.POLICY, "policy.kid")
+            bundle = open_policy(data, key)
+            if (bundle.tenant, bundle.door) != (self._place.tenant, self._place.door):
+                raise WireError(WireReason.OUT_OF_RANGE, "policy.door")
+            held = self.held.policy
+            if held is not None and bundle.version <= held.version:
+                if bundle == held:
+                    return
+                raise WireError(WireReason.ROLLBACK, "policy.version")
+            zone = _zone(bundle.timezone)
+            await self._store.put_document(Document.POLICY, bundle.version, data)
+            self.held = Held(self.held.trust, bundle, self.held.statuses)
+            self._feed(PolicyReplaced(PolicyState(bundle, zone)))
+
+    async def accept_status(self, data: bytes) -> None:
+        """Take over a whole status list; raises as `accept_trust`."""
+        async with self._one_at_a_time:
+            status = open_status_list(data, self._key(status_key_id(data), KeyPurpose.STATUS, "status.kid"))
+            await self._replace_status(status)
+
+    async def accept_delta(self, data: bytes) -> None:
+        """Apply the delta of a status list; raises as `accept_trust`."""
+        async with self._one_at_a_time:
+            envelope = parse_envelope(data, field="delta", max_bytes=MAX_DELTA_BYTES)
+            key = self._key(parse_key_header(envelope.protected, "delta")[1], KeyPurpose.STATUS, "delta.kid")
+            delta = open_delta(data, key)
+            current = self.held.statuses.get(delta.list_id)
+            if current is None:
+                raise WireError(WireReason.ROLLBACK, "delta.base_sequence")
+            await self._replace_status(apply_delta(current, delta))
+
+    async def _replace_status(self, status: StatusList) -> None:
+        if status.tenant != self._place.tenant:
+            raise WireError(WireReason.OUT_OF_RANGE, "status.sub")
+        current = self.held.statuses.get(status.list_id)
+        if current is not None and _goes_back(current, status):
+            raise WireError(WireReason.ROLLBACK, "status.sequence")
+        if status == current:
+            return
+        await self._store.put_status(status)
+        self.held = Held(self.held.trust, self.held.policy, {**self.held.statuses, status.list_id: status})
+        changed = current is None or current.sequence != status.sequence
+        self._announce(EventKind.STATUS_UPDATED if changed else None)
+
+    def _key(self, key_id: KeyId, purpose: KeyPurpose, field: str) -> PublicKey:
+        found = None if self.held.trust is None else self.held.trust.find(key_id, purpose)
+        if found is None:
+            raise WireError(WireReason.KEY_INVALID, field)
+        now_s = self._now_s()
+        if now_s is not None and not found.not_before_s <= now_s < found.expires_at_s:
+            raise WireError(WireReason.OUT_OF_RANGE, field)
+        return found.key
+
+    def _announce(self, kind: EventKind | None) -> None:
+        if self.held.trust is not None:
+            self._feed(TrustReplaced(TrustState(self.held.trust, _as_held(self.held.statuses)), kind))
+
+
+def _as_held(statuses: Mapping[int, StatusList]) -> dict[int, HeldStatus]:
+    return {
+        number: HeldStatus(
+            sequence=status.sequence,
+            issued_at_s=status.issued_at_s,
+            expires_at_s=status.expires_at_s,
+            bits=status.bits,
+        )
+        for number, status in statuses.items()
+    }
+
+
+def _goes_back(current: StatusList, status: StatusList) -> bool:
+    """A list may be signed anew under the same number, with the same bits and a later time; never go back."""
+    same = status.sequence == current.sequence
+    changed = hashlib.sha256(status.bits).digest() != hashlib.sha256(current.bits).digest()
+    return status.sequence < current.sequence or (same and (changed or status.issued_at_s < current.issued_at_s))
+
+
+def _zone(name: str) -> ZoneInfo:
+    try:
+        return ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError) as error:
+        raise WireError(WireReason.UNKNOWN_VALUE, "policy.timezone") from error
+
+
+def _list_number(file: Path) -> int:
+    digits = file.stem.removeprefix("status-")
+    return int(digits) if digits.isdecimal() else -1
+
+
+async def _read(file: Path) -> bytes | None:
+    try:
+        return await asyncio.to_thread(file.read_bytes)
+    except FileNotFoundError:
+        return None
+
+
+async def _noting(
+    faults: list[WireError], accept: Callable[[bytes], Coroutine[None, None, None]], data: bytes | None
+) -> None:
+    if data is None:
+        return
+    try:
+        await accept(data)
+    except WireError as error:
+        faults.append(error)
+
+
+def read_root(folder: Path) -> PublicKey:
+    """Read the pinned root key that provisioning left.
+
+    Raises:
+        OSError: the file is missing or unreadable.
+        WireError: it is no pinned trust file.
+    """
+    return parse_pinned((folder / ROOT_FILE).read_bytes()).root

@@ -1,0 +1,307 @@
+"""The store: one thread that owns the database, and the asynchronous face the daemon sees.
+
+Invariant: jobs run in the order they were given; appends that wait together share one transaction.
+Must not: let a caller wait for the disk without a deadline of the caller's; `append` gives a future.
+"""
+
+import asyncio
+import contextlib
+import queue
+import sqlite3
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from enum import Enum, unique
+from pathlib import Path
+from typing import Final, TypeAlias, TypeVar
+
+from edge.database import DamagedError, Database, Document, Entry, Identity, Journaled, JournalMarks
+from edge.schema import SchemaTooNewError
+from wire.batch import Acknowledgement
+from wire.status_list import StatusList
+
+QUEUED_JOBS: Final = 1024
+"""About ten seconds of a flooded door on a slow card; beyond that a job is refused at once."""
+GROUPED: Final = 64
+"""Appends that share one transaction at most."""
+CALL_DEADLINE_S: Final = 10.0
+
+T = TypeVar("T")
+U = TypeVar("U")
+
+
+@unique
+class StoreReason(Enum):
+    """Why the store did not do it."""
+
+    BUSY = "busy"
+    FULL = "full"
+    DISK = "disk"
+    DEADLINE = "deadline"
+    CLOSED = "closed"
+    SCHEMA = "schema"
+
+
+class StoreError(Exception):
+    """The store did not do what was asked; the sentence says what to do next."""
+
+    def __init__(self, reason: StoreReason, sentence: str) -> None:
+        super().__init__(sentence)
+        self.reason = reason
+
+
+@dataclass(frozen=True, slots=True)
+class _Append:
+    entry: Entry
+    future: asyncio.Future[Journaled]
+
+
+@dataclass(frozen=True, slots=True)
+class _Call:
+    run: Callable[[], None]
+
+
+@dataclass(frozen=True, slots=True)
+class _Stop:
+    """The last job."""
+
+
+_Job: TypeAlias = _Append | _Call | _Stop
+
+
+class Store:
+    """The running store.
+
+    Args:
+        database: opened; belongs to the store's thread from now on.
+        max_events: unsent events above which `alarmed` is set; at twice as many appends are refused.
+    """
+
+    def __init__(self, database: Database, *, max_events: int) -> None:
+        self.epoch = database.epoch
+        self.boot = database.boot
+        self.alarmed = False
+        self._max_events = max_events
+        self._unsent = database.marks().last - database.marks().durable
+        self._database = database
+        self._jobs: queue.Queue[_Job] = queue.Queue(maxsize=QUEUED_JOBS)
+        self._loop = asyncio.get_running_loop()
+        self._thread = threading.Thread(target=self._work, name="store", daemon=True)
+        self._closed = False
+        self._thread.start()
+
+    # --- the daemon's side ---------------------------------------------------------------------------------
+
+    def append(self, entry: Entry) -> asyncio.Future[Journaled]:
+        """Queue an event; the future is done when it is durable.
+
+        Raises (in the future):
+            StoreError: BUSY, FULL or DISK; the event is not in the journal.
+        """
+        future: asyncio.Future[Journaled] = self._loop.create_future()
+        if self._unsent >= 2 * self._max_events:
+            sentence = "the journal holds twice its limit of unsent events; restore the connection to the cloud"
+            future.set_exception(StoreError(StoreReason.FULL, sentence))
+            return future
+        future.add_done_callback(self._count)
+        self._put(_Append(entry, future), future)
+        return future
+
+    def _count(self, future: asyncio.Future[Journaled]) -> None:
+        if not future.cancelled() and future.exception() is None:
+            self._unsent += 1
+            self.alarmed = self._unsent >= self._max_events
+
+    def _put(self, job: _Job, future: asyncio.Future[T]) -> None:
+        if self._closed:
+            future.set_exception(StoreError(StoreReason.CLOSED, "the store is closed"))
+            return
+        try:
+            self._jobs.put_nowait(job)
+        except queue.Full:
+            sentence = "the disk does not keep up; check the card with `doorward diag status`"
+            future.set_exception(StoreError(StoreReason.BUSY, sentence))
+
+    async def _call(self, work: Callable[[Database], T]) -> T:
+        future: asyncio.Future[T] = self._loop.create_future()
+        self._put(_Call(lambda: self._answer([future], lambda: [work(self._database)])), future)
+        try:
+            return await asyncio.wait_for(future, CALL_DEADLINE_S)
+        except TimeoutError as error:
+            sentence = f"the disk did not answer within {CALL_DEADLINE_S:.0f} s; replace the card if this repeats"
+            raise StoreError(StoreReason.DEADLINE, sentence) from error
+
+    async def events_after(self, seq: int, limit: int) -> list[tuple[int, bytes]]:
+        """Give kept events above `seq`, ascending."""
+        return await self._call(lambda database: database.events_after(seq, limit))
+
+    async def newest_events(self, limit: int) -> list[tuple[int, bytes]]:
+        """Give the newest events, ascending."""
+        return await self._call(lambda database: database.newest_events(limit))
+
+    async def marks(self) -> JournalMarks:
+        """Give the marks as committed."""
+        return await self._call(Database.marks)
+
+    async def acknowledge(self, acknowledgement: Acknowledgement) -> None:
+        """Take over an acknowledgement.
+
+        Raises:
+            HeadMismatchError: it names another head; nothing has changed.
+        """
+        await self._call(lambda database: database.acknowledge(acknowledgement, keep=self._max_events))
+        marks = await self.marks()
+        self._unsent = marks.last - marks.durable
+        self.alarmed = self._unsent >= self._max_events
+
+    async def put_document(self, kind: Document, version: int, data: bytes) -> None:
+        """Keep a signed document."""
+        await self._call(lambda database: database.put_document(kind, version, data))
+
+    async def newest_document(self, kind: Document) -> bytes | None:
+        """Give the newest signed document of a kind."""
+        return await self._call(lambda database: database.newest_document(kind))
+
+    async def put_status(self, status: StatusList) -> None:
+        """Keep a status list."""
+        await self._call(lambda database: database.put_status(status))
+
+    async def statuses(self) -> list[StatusList]:
+        """Load every kept status list."""
+        return await self._call(Database.statuses)
+
+    async def replay_marks(self) -> list[tuple[bytes, int]]:
+        """Give the kept replay marks as (key, expires_wall_ms)."""
+        return await self._call(Database.replay_marks)
+
+    async def forget_marks(self, before_wall_ms: int) -> None:
+        """Forget replay marks that ended before."""
+        await self._call(lambda database: database.forget_marks(before_wall_ms))
+
+    async def number(self, name: str) -> int:
+        """Give a small fact, 0 when unset."""
+        return await self._call(lambda database: database.number(name))
+
+    async def set_number(self, name: str, value: int) -> None:
+        """Keep a small fact."""
+        await self._call(lambda database: database.set_number(name, value))
+
+    async def aclose(self) -> None:
+        """Finish the queued jobs, close the file, end the thread; a second call does nothing."""
+        if self._closed:
+            return
+        self._closed = True
+        await asyncio.to_thread(self._jobs.put, _Stop())
+        await asyncio.to_thread(self._thread.join, CALL_DEADLINE_S)
+
+    # --- the store's thread --------------------------------------------------------------------------------
+
+    def _work(self) -> None:
+        job = self._jobs.get()
+        while not isinstance(job, _Stop):
+            if isinstance(job, _Call):
+                job.run()
+                job = self._jobs.get()
+            else:
+                job = self._append_group(job)
+        self._database.close()
+
+    def _append_group(self, first: _Append) -> _Job:
+        """Commit an append with those that wait behind it; gives the job that comes after them."""
+        group = [first]
+        after: _Job | None = None
+        with contextlib.suppress(queue.Empty):
+            while after is None and len(group) < GROUPED:
+                job = self._jobs.get_nowait()
+                if isinstance(job, _Append):
+                    group.append(job)
+                else:
+                    after = job
+        entries = [each.entry for each in group]
+        self._answer([each.future for each in group], lambda: self._database.append(entries))
+        return self._jobs.get() if after is None else after
+
+    def _answer(self, futures: Sequence[asyncio.Future[T]], work: Callable[[], Sequence[T]]) -> None:
+        """Do the work and hand the results, or the one fault, to those who wait."""
+        try:
+            results = work()
+        except Exception as error:  # noqa: BLE001 - every fault travels to the caller; the thread must live
+            self._wake(_fail, futures, _translate(error))
+        else:
+            self._wake(_fulfil, futures, results)
+
+    def _wake(
+        self, settle: Callable[[Sequence[asyncio.Future[T]], U], None], futures: Sequence[asyncio.Future[T]], with_: U
+    ) -> None:
+        with contextlib.suppress(RuntimeError):  # the loop is gone: nobody waits any more
+            self._loop.call_soon_threadsafe(settle, futures, with_)
+
+
+def _fulfil(futures: Sequence[asyncio.Future[T]], results: Sequence[T]) -> None:
+    for future, result in zip(futures, results, strict=True):
+        if not future.done():
+            future.set_result(result)
+
+
+def _fail(futures: Sequence[asyncio.Future[T]], error: Exception) -> None:
+    for future in futures:
+        if not future.done():
+            future.set_exception(error)
+
+
+def _translate(error: Exception) -> Exception:
+    if not isinstance(error, sqlite3.Error):
+        return error
+    if error.sqlite_errorcode == sqlite3.SQLITE_FULL:
+        translated = StoreError(StoreReason.FULL, "the disk is full; free space or replace the card")
+    else:
+        translated = StoreError(StoreReason.DISK, f"the disk refused ({error}); replace the card if this repeats")
+    translated.__cause__ = error
+    return translated
+
+
+def open_database(path: Path, identity: Identity, *, new_epoch: bytes) -> tuple[Database, Path | None]:
+    """Open the door's database; a damaged one is set aside and a new one begun.
+
+    Args:
+        path: the file.
+        identity: who writes.
+        new_epoch: 8 random bytes, used when a journal is begun.
+
+    Returns:
+        The database, and where the damaged one was put (None when it was sound).
+
+    Raises:
+        StoreError: SCHEMA when a newer release wrote it; DISK or FULL when no database can be opened at all.
+    """
+    try:
+        return Database(path, identity, new_epoch=new_epoch), None
+    except SchemaTooNewError as error:
+        sentence = f"{path} was written by a newer release; update doorward on this door"
+        raise StoreError(StoreReason.SCHEMA, sentence) from error
+    except sqlite3.DatabaseError as error:
+        if not _is_damage(error):
+            raise _translate(error) from error
+    except DamagedError:
+        pass
+    aside = _set_aside(path)
+    try:
+        return Database(path, identity, new_epoch=new_epoch), aside
+    except sqlite3.Error as error:
+        raise _translate(error) from error
+
+
+def _is_damage(error: sqlite3.Error) -> bool:
+    return error.sqlite_errorcode in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+
+
+def _set_aside(path: Path) -> Path:
+    """Move a damaged database, with its write-ahead log, to the first free name beside it."""
+    number = 1
+    while (aside := path.with_name(f"{path.name}.damaged-{number}")).exists():
+        number += 1
+    for suffix in ("", "-wal", "-shm"):
+        file = path.with_name(path.name + suffix)
+        if file.exists():
+            file.rename(aside.with_name(aside.name + suffix))
+    return aside

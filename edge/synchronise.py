@@ -1,0 +1,117 @@
+"""Joins the door's store, documents and clock to the ports of `sync` (with edge/daemon.py, the composition).
+
+Invariant: a fault of the store reaches synchronisation as one of its own errors.
+Must not: hold a rule of the protocol; that is in sync/.
+"""
+
+from collections.abc import Awaitable
+from typing import Final, TypeVar
+
+import structlog
+
+from edge.database import HeadMismatchError
+from edge.materials import Materials
+from edge.report import Json, rfc3339
+from edge.store import Store, StoreError
+from sync.engine import SyncStatus
+from sync.ports import JournalMismatch, JournalUnavailable, Marks, Notice, Versions
+from wire.batch import Acknowledgement
+from wire.names import DeviceId
+from wire.trust import TrustBundle
+
+_log: Final = structlog.get_logger()
+
+T = TypeVar("T")
+
+
+async def _asked(answer: Awaitable[T]) -> T:
+    try:
+        return await answer
+    except StoreError as error:
+        raise JournalUnavailable(what=str(error), remedy="see `doorward diag status` at the door") from error
+
+
+class StoreJournal:
+    """`sync.ports.Journal` over the store."""
+
+    def __init__(self, store: Store, device: DeviceId) -> None:
+        self._store = store
+        self.device = device
+        self.epoch = store.epoch
+
+    async def events_after(self, seq: int, limit: int) -> list[tuple[int, bytes]]:
+        """Give kept events above `seq`."""
+        return await _asked(self._store.events_after(seq, limit))
+
+    async def marks(self) -> Marks:
+        """Give the marks as committed."""
+        marks = await _asked(self._store.marks())
+        return Marks(durable=marks.durable, backed_up=marks.backed_up, last=marks.last)
+
+    async def acknowledge(self, acknowledgement: Acknowledgement) -> None:
+        """Take over an acknowledgement."""
+        try:
+            await _asked(self._store.acknowledge(acknowledgement))
+        except HeadMismatchError as error:
+            raise JournalMismatch(durable=acknowledgement.durable) from error
+
+
+class HeldMaterials:
+    """`sync.ports.Materials` over the documents in force."""
+
+    def __init__(self, materials: Materials) -> None:
+        self._materials = materials
+
+    def trust(self) -> TrustBundle | None:
+        """Give the trust bundle in force."""
+        return self._materials.held.trust
+
+    def versions(self) -> Versions:
+        """Give what is in force."""
+        held = self._materials.held
+        return Versions(
+            trust=0 if held.trust is None else held.trust.version,
+            policy=0 if held.policy is None else held.policy.version,
+            status={number: status.sequence for number, status in held.statuses.items()},
+        )
+
+    async def accept_trust(self, data: bytes) -> None:
+        """Take over a trust bundle."""
+        await _asked(self._materials.accept_trust(data))
+
+    async def accept_policy(self, data: bytes) -> None:
+        """Take over a policy bundle."""
+        await _asked(self._materials.accept_policy(data))
+
+    async def accept_status(self, data: bytes) -> None:
+        """Take over a whole status list."""
+        await _asked(self._materials.accept_status(data))
+
+    async def accept_delta(self, data: bytes) -> None:
+        """Apply a delta."""
+        await _asked(self._materials.accept_delta(data))
+
+
+class LoggedNotices:
+    """`sync.ports.Notices` into the daemon's log."""
+
+    def notice(self, notice: Notice) -> None:
+        """Log a change of state."""
+        write = _log.info if notice.reason is None else _log.warning
+        reason = None if notice.reason is None else notice.reason.value
+        write("sync", direction=notice.direction.value, reason=reason, sentence=notice.sentence)
+
+
+def plain_sync(status: SyncStatus) -> dict[str, Json]:
+    """Give synchronisation's state as plain values."""
+    success_ms = [at for at in (status.push.last_success_wall_ms, status.pull.last_success_wall_ms) if at is not None]
+    return {
+        "connected": status.connected,
+        "last_success": rfc3339(max(success_ms)) if success_ms else None,
+        "push_error": status.push.last_error if status.push.failures else None,
+        "pull_error": status.pull.last_error if status.pull.failures else None,
+        "pending": status.pending,
+        "durable": None if status.marks is None else status.marks.durable,
+        "backed_up": None if status.marks is None else status.marks.backed_up,
+        "last": None if status.marks is None else status.marks.last,
+    }
