@@ -9,6 +9,8 @@ import pytest
 
 from tests.support import door_table
 
+pytestmark = pytest.mark.project
+
 _ROOT = Path(__file__).parents[2]
 _PAGES = [*_ROOT.glob("*.md"), *sorted((_ROOT / "docs").rglob("*.md"))]
 _PACKAGES = ["cloud", "doorward", "edge", "firmware_adapters", "provisioning", "sync", "tests", "wire"]

@@ -10,6 +10,8 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
+pytestmark = pytest.mark.project
+
 _ROOT = Path(__file__).parents[2]
 _LOCKS = sorted((_ROOT / "requirements").glob("*.txt"))
 _EXTRAS = {

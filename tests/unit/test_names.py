@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.project
+
 _ROOT = Path(__file__).parents[2]
 _OURS = ["cloud", "doorward", "edge", "firmware_adapters", "provisioning", "sync", "wire"]
 

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.project
+
 _ROOT = Path(__file__).parents[2]
 _MOST_FILE_LINES = 500
 _MOST_FUNCTION_LINES = 60

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.project
+
 _SYSTEMD = Path(__file__).parents[2] / "systemd"
 _UNIT = _SYSTEMD / "doorward-edge.service"
 _SYSUSERS = _SYSTEMD / "doorward-edge.sysusers.conf"
