@@ -4,6 +4,7 @@ Invariant: `pg/data` appears complete or not at all, and only beside our mark.
 Must not: change a data folder that exists.
 """
 
+import os
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,12 +14,15 @@ from cloud.cluster.owner import Owner, own_name
 from cloud.cluster.postmaster import Launch, run
 from cloud.cluster.programs import Programs
 from cloud.errors import CloudError, Reason
+from cloud.settings import MIB
 
 USER: Final = "doorward"
 """The database role that owns everything, and the name of the database."""
 _MARK: Final = "doorward-cluster"
 _INITDB_S: Final = 300.0
 _TAIL_LINES: Final = 4
+_MAX_WORDS_BYTES: Final = MIB
+MAX_LOG_BYTES: Final = 16 * MIB
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,12 +43,7 @@ class Layout:
 
     @property
     def log(self) -> Path:
-        """What the server writes: one file a weekday, overwritten after a week."""
-        return self.pg / "log"
-
-    @property
-    def output(self) -> Path:
-        """What a program says before it has its log; ours, since we may be root and write it."""
+        """What PostgreSQL's programs write. It lies outside `pg/`: we may be root and must not follow links there."""
         return self.state / "pg.log"
 
     @property
@@ -62,12 +61,26 @@ class Layout:
         version = self.data / "PG_VERSION"
         return int(version.read_text()) if version.exists() else None
 
-    def last_words(self) -> str:
-        """Give the last lines that the server wrote, for an error message."""
-        files = sorted((*self.log.glob("*.log"), self.output), key=lambda file: file.stat().st_mtime)
-        texts = [file.read_text(errors="replace").strip() for file in files]
-        lines = next((text for text in reversed(texts) if text), "").splitlines()
+    def log_size(self) -> int:
+        """Give the length of the log, in bytes."""
+        return self.log.stat().st_size if self.log.exists() else 0
+
+    def last_words(self, *, since: int) -> str:
+        """Give the last lines of the log, for an error message.
+
+        Args:
+            since: the log's length when the program was started.
+        """
+        with self.log.open("rb") as log:
+            log.seek(since)
+            lines = log.read(_MAX_WORDS_BYTES).decode(errors="replace").splitlines()
         return " | ".join(line.strip() for line in lines[-_TAIL_LINES:])
+
+    def trim_log(self) -> None:
+        """Keep one old and one current log of at most 16 MiB each; the server appends to what is left."""
+        if self.log_size() > MAX_LOG_BYTES:
+            shutil.copyfile(self.log, self.log.with_name("pg.log.1"))
+            os.truncate(self.log, 0)
 
 
 def prepare(layout: Layout, owner: Owner) -> None:
@@ -83,7 +96,6 @@ def prepare(layout: Layout, owner: Owner) -> None:
     owner.make_folder(layout.pg)
     if not mark.exists():
         owner.write_file(mark, "1\n")
-    owner.make_folder(layout.log)
 
 
 async def make_data(layout: Layout, owner: Owner, programs: Programs) -> None:
@@ -96,9 +108,10 @@ async def make_data(layout: Layout, owner: Owner, programs: Programs) -> None:
     shutil.rmtree(fresh, ignore_errors=True)
     options = f"-U {USER} --auth-local=peer --auth-host=reject --encoding=UTF8 --locale=C --data-checksums".split()
     command = (programs.initdb, "-D", str(fresh), *options)
-    launch = Launch(command=command, owner=owner, folder=layout.pg, output=layout.output)
+    launch = Launch(command=command, owner=owner, folder=layout.pg, output=layout.log)
+    since = layout.log_size()
     if await run(launch, deadline_s=_INITDB_S) != 0:
-        raise failure(layout)
+        raise failure(layout, since=since)
     fresh.rename(layout.data)
 
 
@@ -122,19 +135,17 @@ def server_command(layout: Layout, programs: Programs, *, socket_folder: Path, c
         "jit": "off",
         "timezone": "UTC",
         "log_timezone": "UTC",
-        "logging_collector": "on",
-        "log_directory": str(layout.log),
-        "log_filename": "postgres-%a.log",
-        "log_rotation_age": "1d",
-        "log_truncate_on_rotation": "on",
+        "logging_collector": "off",
+        "log_destination": "stderr",
+        "log_checkpoints": "off",
     }
     options = (part for name, value in settings.items() for part in ("-c", f"{name}={value}"))
     return (programs.postgres, "-D", str(layout.data), *options)
 
 
-def failure(layout: Layout) -> CloudError:
-    """Turn the server's last words into an error that says what to do."""
-    words = layout.last_words()
+def failure(layout: Layout, *, since: int) -> CloudError:
+    """Turn a program's last words into an error that says what to do."""
+    words = layout.last_words(since=since)
     if "No space left on device" in words:
         return no_space(layout.state, "PostgreSQL found the disk full")
     return CloudError(Reason.POSTGRES_FAILED, f"PostgreSQL did not start: {words} (more in {layout.log})")

@@ -1,8 +1,8 @@
 """The running server process: launch, recognise, signal.
 
 Invariant: a signal goes only to a process whose working folder is our data folder.
-Must not: remove `postmaster.pid`: PostgreSQL finds in it the shared memory of a killed predecessor, which keeps two
-servers from writing to one data folder.
+Must not: remove `postmaster.pid` while any process works in the data folder: PostgreSQL finds in that file the shared
+memory of a killed predecessor, which keeps two servers from writing to one data folder.
 """
 
 import asyncio
@@ -23,7 +23,7 @@ _READY_LINE: Final = 7
 
 @dataclass(frozen=True, slots=True)
 class Launch:
-    """A command to run as the owner, with what it writes kept in a file."""
+    """A command to run as the owner; what it writes is appended to a file."""
 
     command: tuple[str, ...]
     owner: Owner
@@ -37,7 +37,7 @@ class Launch:
             OSError: the program cannot be run.
         """
         environment = {"PATH": os.environ.get("PATH", os.defpath), "LC_ALL": "C", "TZ": "UTC"}
-        with self.output.open("wb") as output:
+        with self.output.open("ab") as output:
             return subprocess.Popen(  # noqa: S603 - a program that find_programs chose
                 self.command,
                 cwd=self.folder,
@@ -98,6 +98,18 @@ def running_pid(data: Path) -> int | None:
     return pid if serves(pid, data) else None
 
 
+def forget_stale(data: Path) -> bool:
+    """Remove a postmaster.pid whose process id now belongs to a stranger, as after a power cut; tell whether it did.
+
+    PostgreSQL itself replaces the file when nobody has that process id, but refuses to start when somebody has.
+    """
+    lines = pid_file_lines(data)
+    if not lines or any(serves(pid, data) for pid in _process_ids()):
+        return False
+    (data / "postmaster.pid").unlink(missing_ok=True)
+    return True
+
+
 def is_ready(pid: int, data: Path) -> bool:
     """Tell whether this server says that it accepts connections (the file may still be a predecessor's)."""
     lines = pid_file_lines(data)
@@ -125,3 +137,7 @@ def _is_zombie(pid: int) -> bool:
     """Tell whether a process has ended but was not waited for (proc(5): the field after the name)."""
     status = Path(f"/proc/{pid}/stat").read_text(errors="replace")
     return status.rpartition(")")[2].split()[:1] == ["Z"]
+
+
+def _process_ids() -> list[int]:
+    return [int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdigit()]

@@ -7,9 +7,11 @@ Must not: touch a data folder without our mark, or one that another live process
 import asyncio
 import fcntl
 import os
+import re
 import shutil
 import signal
 import subprocess
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -33,7 +35,7 @@ _PROGRESS_S: Final = 5.0
 _IMMEDIATE_S: Final = 15.0
 _WATCH_S: Final = 1.0
 _MAX_PAUSE_S: Final = 30.0
-_PREDECESSOR: Final = ("pre-existing shared memory block", "already exists")
+_PREDECESSOR: Final = re.compile(r'pre-existing shared memory block|lock file ".*" already exists')
 """What a new server says while the children of a killed one still end."""
 
 Progress = Callable[[str], None]
@@ -102,6 +104,7 @@ class PrivateCluster:
         if left_over is not None:
             progress("Stopping the PostgreSQL that an earlier run left behind.")
             await self._end(left_over)
+        postmaster.forget_stale(layout.data)
         if layout.made_by() is None:
             progress(f"Making a PostgreSQL {programs.major} cluster in {layout.pg}.")
             await make_data(layout, owner, programs)
@@ -115,12 +118,12 @@ class PrivateCluster:
         if self._lock is None:
             return
         try:
-            pid = self.pid
+            process, self._process = self._process, None
+            pid = self.pid or (process.pid if process is not None else None)
             if pid is not None:
                 await self._end(pid)
-            if self._process is not None:
-                self._process.poll()
-                self._process = None
+            if process is not None:
+                await postmaster.until(lambda: process.poll() is not None, deadline_s=_IMMEDIATE_S)
             close_socket_folder(self._layout.run, choose_owner())
         finally:
             self._lock.close()
@@ -131,6 +134,7 @@ class PrivateCluster:
         pause_s = _WATCH_S
         while True:
             await asyncio.sleep(pause_s)
+            self._layout.trim_log()
             if self._process is None or self._process.poll() is None:
                 pause_s = _WATCH_S
                 continue
@@ -174,32 +178,33 @@ class PrivateCluster:
         command = server_command(
             layout, programs, socket_folder=self._socket_folder, connections=self._options.connections
         )
-        launch = postmaster.Launch(command=command, owner=owner, folder=layout.pg, output=layout.output)
+        launch = postmaster.Launch(command=command, owner=owner, folder=layout.data, output=layout.log)
+        since = layout.log_size()
         try:
             async with asyncio.timeout(self._options.start_s):
-                while True:
-                    if await self._ready(launch.start(), progress):
-                        return
+                while not await self._attempt(launch, progress):  # noqa: ASYNC110 - the pause between attempts
                     await asyncio.sleep(_POLL_S)
         except TimeoutError as error:
-            detail = f"PostgreSQL is not ready after {self._options.start_s:.0f} s: {layout.last_words()}"
+            words = layout.last_words(since=since)
+            detail = f"PostgreSQL is not ready after {self._options.start_s:.0f} s: {words} (more in {layout.log})"
             raise CloudError(Reason.POSTGRES_FAILED, detail) from error
 
-    async def _ready(self, process: subprocess.Popen[bytes], progress: Progress) -> bool:
-        """Wait for one attempt; False when it ended because of a predecessor that is still ending."""
-        self._process = process
-        waited_s, told_s = 0.0, 0.0
+    async def _attempt(self, launch: postmaster.Launch, progress: Progress) -> bool:
+        """Start once and wait; False when that ended because a predecessor's children are still ending."""
+        layout, since, start_s = self._layout, self._layout.log_size(), time.monotonic()
+        process = self._process = launch.start()
+        told_s = start_s
         while process.poll() is None:
-            if postmaster.is_ready(process.pid, self._layout.data):
+            if postmaster.is_ready(process.pid, layout.data):
                 return True
             await asyncio.sleep(_POLL_S)
-            waited_s += _POLL_S
-            if waited_s - told_s >= _PROGRESS_S:
-                told_s = waited_s
+            if time.monotonic() - told_s >= _PROGRESS_S:
+                told_s = time.monotonic()
+                waited_s = told_s - start_s
                 progress(f"PostgreSQL is starting, perhaps recovering after a crash ({waited_s:.0f} s so far).")
-        if any(words in self._layout.last_words() for words in _PREDECESSOR):
+        if _PREDECESSOR.search(layout.last_words(since=since)):
             return False
-        raise failure(self._layout)
+        raise failure(layout, since=since)
 
     async def _make_database(self) -> None:
         connection = await asyncpg.connect(self.url("postgres"), timeout=_CONNECT_S)
