@@ -1,7 +1,7 @@
 """The fourth room: the door itself, as a table of mode and trigger.
 
 Invariant: the lock is released only by a grant, egress, a policy mode or fire, and every release has a deadline
-in the state; egress and fire act in every mode.
+in the state; egress and fire act in every mode, and fire lasts until it is reset.
 Must not: know why somebody was let in.
 
 The diagram in docs/behaviour.md is drawn from `TABLE`.
@@ -63,6 +63,7 @@ class Trigger(Enum):
     FOUND_OPEN = "found_open"
     CLOSED = "closed"
     CONTACT_FAULT = "contact_fault"
+    CONTACT_READ = "contact_read"
     RELOCK_DUE = "relock_due"
     PRE_ALARM_DUE = "pre_alarm_due"
     OPEN_DUE = "open_due"
@@ -78,11 +79,15 @@ class DoorState:
 
     Attributes:
         contact: ACTIVE is open; UNKNOWN until it was first read.
+        last_known: what the contact last said when it could be read, ACTIVE or INACTIVE; UNKNOWN before.
+        fire: the fire input as last read.
         alarms: the alarms in force, by the event that raised them.
     """
 
     mode: Mode = Mode.LOCKED
     contact: LineState = LineState.UNKNOWN
+    last_known: LineState = LineState.UNKNOWN
+    fire: LineState = LineState.UNKNOWN
     relock_at_ms: int | None = None
     pre_alarm_at_ms: int | None = None
     open_due_at_ms: int | None = None
@@ -142,7 +147,12 @@ def _note_opened(door: DoorState, at: Circumstances) -> Result:
 
 def _arm_open_timers(door: DoorState, at: Circumstances) -> Result:
     due = at.now.monotonic_ms + at.settings.open_time_ms
-    return replace(door, open_due_at_ms=due, pre_alarm_at_ms=due - at.settings.pre_alarm_ms), ()
+    warning = due - at.settings.pre_alarm_ms if at.settings.pre_alarm_ms else None
+    return replace(door, open_due_at_ms=due, pre_alarm_at_ms=warning), ()
+
+
+def _without_open_timers(door: DoorState) -> DoorState:
+    return replace(door, open_due_at_ms=None, pre_alarm_at_ms=None)
 
 
 def _raise(kind: EventKind) -> Act:
@@ -162,22 +172,31 @@ def _open_too_long(door: DoorState, at: Circumstances) -> Result:
     return _raise(EventKind.OPEN_TOO_LONG)(replace(door, pre_alarm_at_ms=None), at)
 
 
-_RESTORES: Final = {
-    EventKind.FORCED_OPEN: EventKind.FORCED_OPEN_RESTORED,
-    EventKind.OPEN_TOO_LONG: EventKind.OPEN_TOO_LONG_RESTORED,
-    EventKind.CONTACT_FAULT: EventKind.CONTACT_RESTORED,
-}
+def _restore(restores: Mapping[EventKind, EventKind]) -> Act:
+    def act(door: DoorState, at: Circumstances) -> Result:
+        ended = tuple(_note(end, at) for begin, end in restores.items() if begin in door.alarms)
+        return replace(door, alarms=door.alarms - restores.keys()), ended
+
+    return act
+
+
+_restore_closed: Final = _restore(
+    {
+        EventKind.FORCED_OPEN: EventKind.FORCED_OPEN_RESTORED,
+        EventKind.OPEN_TOO_LONG: EventKind.OPEN_TOO_LONG_RESTORED,
+    }
+)
+_restore_contact: Final = _restore({EventKind.CONTACT_FAULT: EventKind.CONTACT_RESTORED})
 
 
 def _note_closed(door: DoorState, at: Circumstances) -> Result:
-    restored = tuple(_note(end, at) for begin, end in _RESTORES.items() if begin in door.alarms)
-    state = replace(door, alarms=door.alarms - _RESTORES.keys(), open_due_at_ms=None, pre_alarm_at_ms=None)
-    return state, (_note(EventKind.DOOR_CLOSED, at), *restored)
+    return _without_open_timers(door), (_note(EventKind.DOOR_CLOSED, at),)
 
 
 def _relock(door: DoorState, at: Circumstances) -> Result:
     state, effects = _apply_policy(replace(door, relock_at_ms=None), at)
-    return state, (*effects, _note(EventKind.DOOR_RELOCKED, at))
+    noted = () if state.mode is Mode.UNLOCKED else (_note(EventKind.DOOR_RELOCKED, at),)
+    return state, (*effects, *noted)
 
 
 def _relock_if(rule: RelockRule) -> Act:
@@ -189,12 +208,12 @@ def _relock_if(rule: RelockRule) -> Act:
 
 def _hold_unlocked(door: DoorState, at: Circumstances) -> Result:
     renew = at.now.monotonic_ms + UNLOCKED_RENEW_MS
-    return replace(door, mode=Mode.UNLOCKED, renew_at_ms=renew), (Energise(UNLOCKED_HOLD_MS),)
+    return replace(_without_open_timers(door), mode=Mode.UNLOCKED, renew_at_ms=renew), (Energise(UNLOCKED_HOLD_MS),)
 
 
 def _hold_open(door: DoorState, at: Circumstances) -> Result:
     renew = at.now.monotonic_ms + FIRE_RENEW_MS
-    state = replace(door, mode=Mode.LOCKED_OPEN, relock_at_ms=None, renew_at_ms=renew)
+    state = replace(_without_open_timers(door), mode=Mode.LOCKED_OPEN, relock_at_ms=None, renew_at_ms=renew)
     return state, (Energise(FIRE_HOLD_MS),)
 
 
@@ -210,48 +229,60 @@ def _apply_policy(door: DoorState, at: Circumstances) -> Result:
     base = _BASE[at.settings.mode]
     if base is Mode.UNLOCKED:
         return _hold_unlocked(door, at)
-    return replace(door, mode=base, renew_at_ms=None), (Secure(),)
+    state = replace(door, mode=base, renew_at_ms=None)
+    if _is_unwatched(door):
+        state, _ = _arm_open_timers(state, at)
+    return state, (Secure(),)
+
+
+def _is_unwatched(door: DoorState) -> bool:
+    """Tell whether the door stands open and nothing counts for how long: it was free until now."""
+    open_now = door.last_known is LineState.ACTIVE
+    return open_now and door.open_due_at_ms is None and EventKind.OPEN_TOO_LONG not in door.alarms
 
 
 _OPENED_UNFORCED: Final = (_note_opened, _arm_open_timers)
-_FORCED: Final = (_note_opened, _arm_open_timers, _raise(EventKind.FORCED_OPEN))
+_CLOSED: Final = (_note_closed, _restore_closed)
 _EVERYWHERE: Final[Mapping[Trigger, tuple[Act, ...]]] = {
     Trigger.EGRESS: (_release_for_egress,),
-    Trigger.FOUND_OPEN: _OPENED_UNFORCED,
-    Trigger.OPENED: _FORCED,
-    Trigger.CLOSED: (_note_closed,),
+    Trigger.CLOSED: _CLOSED,
     Trigger.CONTACT_FAULT: (_raise(EventKind.CONTACT_FAULT),),
-    Trigger.PRE_ALARM_DUE: (_pre_alarm,),
-    Trigger.OPEN_DUE: (_open_too_long,),
+    Trigger.CONTACT_READ: (_restore_contact,),
     Trigger.FIRE: (_hold_open, _note_fire),
     Trigger.POLICY: (_apply_policy,),
 }
-_SECURE: Final[Mapping[Trigger, tuple[Act, ...]]] = {**_EVERYWHERE, Trigger.GRANT: (_release_for_grant,)}
+_WATCHED: Final[Mapping[Trigger, tuple[Act, ...]]] = {
+    **_EVERYWHERE,
+    Trigger.FOUND_OPEN: _OPENED_UNFORCED,
+    Trigger.PRE_ALARM_DUE: (_pre_alarm,),
+    Trigger.OPEN_DUE: (_open_too_long,),
+}
+_SECURE: Final[Mapping[Trigger, tuple[Act, ...]]] = {
+    **_WATCHED,
+    Trigger.OPENED: (*_OPENED_UNFORCED, _raise(EventKind.FORCED_OPEN)),
+}
+_FREE: Final[Mapping[Trigger, tuple[Act, ...]]] = {
+    **_EVERYWHERE,
+    Trigger.EGRESS: (_note_egress,),
+    Trigger.OPENED: (_note_opened,),
+    Trigger.FOUND_OPEN: (_note_opened,),
+}
 
 TABLE: Final[Mapping[Mode, Mapping[Trigger, tuple[Act, ...]]]] = {
-    Mode.LOCKED: _SECURE,
+    Mode.LOCKED: {**_SECURE, Trigger.GRANT: (_release_for_grant,)},
     Mode.BLOCKED: _SECURE,
-    Mode.LOCKED_DOWN: _SECURE,
+    Mode.LOCKED_DOWN: {**_SECURE, Trigger.GRANT: (_release_for_grant,)},
     Mode.ACCESSED: {
-        **_EVERYWHERE,
+        **_WATCHED,
         Trigger.GRANT: (_release_for_grant,),
         Trigger.OPENED: (*_OPENED_UNFORCED, _relock_if(RelockRule.ON_OPEN)),
-        Trigger.CLOSED: (_note_closed, _relock_if(RelockRule.ON_CLOSE)),
+        Trigger.CLOSED: (*_CLOSED, _relock_if(RelockRule.ON_CLOSE)),
         Trigger.RELOCK_DUE: (_relock,),
         Trigger.POLICY: (),
     },
-    Mode.UNLOCKED: {
-        **_EVERYWHERE,
-        Trigger.EGRESS: (_note_egress,),
-        Trigger.OPENED: (_note_opened,),
-        Trigger.FOUND_OPEN: (_note_opened,),
-        Trigger.RENEW_DUE: (_hold_unlocked,),
-    },
+    Mode.UNLOCKED: {**_FREE, Trigger.RENEW_DUE: (_hold_unlocked,)},
     Mode.LOCKED_OPEN: {
-        **_EVERYWHERE,
-        Trigger.EGRESS: (_note_egress,),
-        Trigger.OPENED: (_note_opened,),
-        Trigger.FOUND_OPEN: (_note_opened,),
+        **_FREE,
         Trigger.RENEW_DUE: (_hold_open,),
         Trigger.FIRE: (),
         Trigger.FIRE_RESET: (_apply_policy, _note_fire_reset),
@@ -270,34 +301,55 @@ def step(door: DoorState, trigger: Trigger, at: Circumstances) -> Result:
     return door, tuple(effects)
 
 
-_CONTACT: Final = {
-    LineState.ACTIVE: Trigger.OPENED,
-    LineState.INACTIVE: Trigger.CLOSED,
-    LineState.FAULT: Trigger.CONTACT_FAULT,
-}
-
-
 def on_line(door: DoorState, line: InputLine, state: LineState, at: Circumstances) -> Result:
-    """Move the door by a change of one of its wires."""
+    """Move the door by what one of its wires says now; saying the same again changes nothing but egress."""
     if line is InputLine.CONTACT:
         return _on_contact(door, state, at)
     if line is InputLine.REX and state is LineState.ACTIVE:
         return step(door, Trigger.EGRESS, at)
-    if line is InputLine.FIRE and state is not LineState.UNKNOWN:
-        return step(door, Trigger.FIRE_RESET if state is LineState.INACTIVE else Trigger.FIRE, at)
+    if line is InputLine.FIRE:
+        return _on_fire(replace(door, fire=state), at)
     return door, ()
 
 
+def _on_fire(door: DoorState, at: Circumstances) -> Result:
+    """A broken wire may be the fire's doing; a quiet one does not end what it began."""
+    if door.fire in (LineState.ACTIVE, LineState.FAULT):
+        return step(door, Trigger.FIRE, at)
+    return door, ()
+
+
+def reset_fire(door: DoorState, at: Circumstances) -> Result:
+    """End the state of fire on a person's order, once the fire input is quiet; before that nothing changes."""
+    return step(door, Trigger.FIRE_RESET, at) if door.fire is LineState.INACTIVE else (door, ())
+
+
 def _on_contact(door: DoorState, state: LineState, at: Circumstances) -> Result:
-    before = door.contact
+    before, known = door.contact, door.last_known
     door = replace(door, contact=state)
     if state is before or state is LineState.UNKNOWN:
         return door, ()
-    if before is LineState.UNKNOWN and state is LineState.INACTIVE:
-        return door, ()
-    if before is LineState.UNKNOWN and state is LineState.ACTIVE:
-        return step(door, Trigger.FOUND_OPEN, at)
-    return step(door, _CONTACT[state], at)
+    if state is LineState.FAULT:
+        return step(door, Trigger.CONTACT_FAULT, at)
+    door, effects = step(replace(door, last_known=state), Trigger.CONTACT_READ, at)
+    trigger = _movement(before, known, state)
+    if trigger is None:
+        return door, effects
+    door, more = step(door, trigger, at)
+    return door, (*effects, *more)
+
+
+def _movement(before: LineState, known: LineState, state: LineState) -> Trigger | None:
+    """Tell how the door moved, from what the contact said just before, last knew, and says now.
+
+    Nobody watched a contact that was UNKNOWN: a door found open then was not forced. One whose wire had a FAULT
+    raised an alarm already, and a door that opened under it counts as forced.
+    """
+    if state is known:
+        return None
+    if state is LineState.ACTIVE:
+        return Trigger.FOUND_OPEN if before is LineState.UNKNOWN else Trigger.OPENED
+    return None if known is LineState.UNKNOWN else Trigger.CLOSED
 
 
 @dataclass(frozen=True, slots=True)
