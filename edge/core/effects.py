@@ -131,11 +131,19 @@ class Show:
 
 Effect: TypeAlias = Record | CommitGrant | Energise | Secure | Show
 
-_EXPIRED = frozenset({Reason.CREDENTIAL_EXPIRED, Reason.REVOKED})
+_EXPIRED = frozenset({Reason.CREDENTIAL_EXPIRED, Reason.REVOKED, Reason.ISSUER_KEY_NOT_VALID})
 _NOT_NOW = frozenset(
     {Reason.NOT_PERMITTED_AT_THIS_TIME, Reason.CREDENTIAL_NOT_ACTIVE, Reason.DOOR_LOCKED_DOWN, Reason.DOOR_BLOCKED}
 )
-_NOT_HERE = frozenset({Reason.UNAUTHORIZED, Reason.WRONG_ISSUER, Reason.UNKNOWN_ISSUER_KEY, Reason.ASSURANCE_TOO_LOW})
+_NOT_HERE = frozenset(
+    {
+        Reason.UNAUTHORIZED,
+        Reason.WRONG_ISSUER,
+        Reason.WRONG_AUDIENCE,
+        Reason.UNKNOWN_ISSUER_KEY,
+        Reason.ASSURANCE_TOO_LOW,
+    }
+)
 
 
 def feedback_of(reason: Reason) -> Feedback:

@@ -13,7 +13,7 @@ class Instant:
     """Now, as the shell measured it.
 
     Attributes:
-        wall_ms: Unix milliseconds.
+        wall_ms: Unix milliseconds, from 1970 to the year 9999.
         monotonic_ms: milliseconds since some fixed moment of this boot.
         clock: how the wall time is known.
         uncertainty_ms: the wall time may be off by this much either way.

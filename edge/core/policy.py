@@ -12,7 +12,7 @@ from edge.core.instant import Instant
 from edge.core.schedule import is_active, local_time
 from edge.core.verify import VerifiedCredential
 from wire.names import ClockState, DoorMode, PassFlags, PassKind, Reason, Step, SuspectRule
-from wire.policy import ALWAYS, PolicyBundle
+from wire.policy import ALWAYS, DoorSettings, PolicyBundle
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,10 +42,9 @@ def decide(credential: VerifiedCredential, policy: PolicyState, now: Instant) ->
     settings = policy.bundle.settings
     claims = credential.claims
     # 10 door mode
-    if settings.mode is DoorMode.BLOCKED:
-        return _deny(Step.DOOR_MODE, Reason.DOOR_BLOCKED, credential)
-    if settings.mode is DoorMode.LOCKED_DOWN and claims.kind is not PassKind.EMERGENCY:
-        return _deny(Step.DOOR_MODE, Reason.DOOR_LOCKED_DOWN, credential)
+    reason = refused_by_mode(settings.mode, claims.kind)
+    if reason is not None:
+        return _deny(Step.DOOR_MODE, reason, credential)
     # 11 minimum assurance
     if credential.assurance < settings.minimum_assurance:
         return _deny(Step.ASSURANCE, Reason.ASSURANCE_TOO_LOW, credential)
@@ -54,8 +53,23 @@ def decide(credential: VerifiedCredential, policy: PolicyState, now: Instant) ->
     if isinstance(level, Reason):
         return _deny(Step.ACCESS, level, credential)
     # 15 grant, with its obligations
-    extended = PassFlags.EXTENDED_RELEASE in claims.flags
-    return Granted(f"level-{level}", settings.extended_release_time_ms if extended else settings.release_time_ms)
+    return Granted(f"level-{level}", _hold_ms(claims.flags, settings))
+
+
+def refused_by_mode(mode: DoorMode, kind: PassKind) -> Reason | None:
+    """Check step 10; None when a pass of this kind may move a door in this mode."""
+    if mode is DoorMode.BLOCKED:
+        return Reason.DOOR_BLOCKED
+    if mode is DoorMode.LOCKED_DOWN and kind is not PassKind.EMERGENCY:
+        return Reason.DOOR_LOCKED_DOWN
+    return None
+
+
+def _hold_ms(flags: PassFlags, settings: DoorSettings) -> int:
+    """Who needs longer never gets less, whatever was configured."""
+    if PassFlags.EXTENDED_RELEASE in flags:
+        return max(settings.extended_release_time_ms, settings.release_time_ms)
+    return settings.release_time_ms
 
 
 def _deny(step: Step, reason: Reason, credential: VerifiedCredential) -> Denied:

@@ -51,7 +51,7 @@ class PassMemo:
     __slots__ = ("_known",)
 
     def __init__(self) -> None:
-        self._known: OrderedDict[tuple[KeyId, bytes, bytes, bytes], Pass] = OrderedDict()
+        self._known: OrderedDict[tuple[bytes, bytes, bytes, bytes], Pass] = OrderedDict()
 
     def verified(self, signed: SignedPass, key: TrustedKey) -> Pass:
         """Give the verified claims, from memory or by checking the signature.
@@ -60,7 +60,7 @@ class PassMemo:
             WireError: the key did not sign this pass.
         """
         envelope = signed.envelope
-        place = (key.key_id, envelope.protected, envelope.payload, envelope.signature)
+        place = (key.key.point, envelope.protected, envelope.payload, envelope.signature)
         known = self._known.get(place)
         if known is not None:
             self._known.move_to_end(place)
