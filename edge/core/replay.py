@@ -1,7 +1,7 @@
 """Replay marks: which presentations this door has accepted and must not accept again.
 
-Invariant: a mark is forgotten only when both clocks have passed its end, so that setting the wall clock back
-does not reopen a window.
+Invariant: a mark is forgotten only when both clocks have passed its end, and what it could have stood for is
+refused from then on, so that setting the wall clock back does not reopen a window.
 """
 
 from collections.abc import Mapping
@@ -11,6 +11,7 @@ from typing import Final
 
 from edge.core.effects import ReplayMark
 from edge.core.instant import Instant
+from edge.core.verify import WIDEST_MS
 
 KEEP_MS: Final = 210_000
 """Twice the widest acceptance window of 90 s, and a margin of 30 s."""
@@ -20,21 +21,35 @@ MAX_MARKS: Final = 4096
 
 @dataclass(frozen=True, slots=True)
 class ReplayMarks:
-    """The marks in force."""
+    """The marks in force.
+
+    Attributes:
+        marks: by their key.
+        horizon_ms: of presentations signed up to here (Unix milliseconds) a mark may have been forgotten. It stays
+            30 s behind every window that a clock which only goes forward can accept.
+    """
 
     marks: Mapping[bytes, ReplayMark] = field(default_factory=lambda: MappingProxyType({}))
+    horizon_ms: int = 0
 
-    def seen(self, key: bytes) -> bool:
-        """Tell whether this presentation was accepted before."""
-        return key in self.marks
+    def seen(self, key: bytes, *, signed_at_ms: int) -> bool:
+        """Tell whether this presentation was accepted before, or may have been.
+
+        Args:
+            key: its replay key.
+            signed_at_ms: when its holder signed it, Unix milliseconds.
+        """
+        return key in self.marks or signed_at_ms <= self.horizon_ms
 
     def full(self, now: Instant) -> bool:
         """Tell whether no further mark can be kept."""
-        return len(self._alive(now)) >= MAX_MARKS
+        return len(self.marks) >= MAX_MARKS and len(self._alive(now)) >= MAX_MARKS
 
     def add(self, mark: ReplayMark, now: Instant) -> "ReplayMarks":
         """Give the marks with one more, without those whose time is over."""
-        return ReplayMarks(MappingProxyType({**self._alive(now), mark.key: mark}))
+        alive = self._alive(now)
+        over = [old.expires_wall_ms - KEEP_MS + WIDEST_MS for key, old in self.marks.items() if key not in alive]
+        return ReplayMarks(MappingProxyType({**alive, mark.key: mark}), max([self.horizon_ms, *over]))
 
     def _alive(self, now: Instant) -> dict[bytes, ReplayMark]:
         return {key: mark for key, mark in self.marks.items() if not is_over(mark, now)}

@@ -5,7 +5,7 @@ Must not: read a clock, a file or a socket; the shell (edge/controller.py) does.
 """
 
 from dataclasses import dataclass, field, replace
-from typing import TypeAlias, assert_never
+from typing import Final, TypeAlias, assert_never
 
 from edge.core import door as doors
 from edge.core import flood as floods
@@ -24,12 +24,26 @@ from edge.core.effects import (
 )
 from edge.core.flood import Flood
 from edge.core.instant import Instant
-from edge.core.policy import Granted, PolicyState, decide
+from edge.core.policy import Granted, PolicyState, decide, refused_by_mode
 from edge.core.replay import ReplayMarks, make_mark
 from edge.core.trust import Revocation, TrustState
-from edge.core.verify import Place, VerifiedCredential, verify
-from wire.names import ClockState, EventKind, PassId, Reason, Step
+from edge.core.verify import Place, VerifiedCredential, refused_by_clock, verify
+from wire.names import ClockState, EventKind, PassId, PassKind, Reason, Step
 from wire.policy import DoorSettings
+
+LATE_MS: Final = 2_000
+"""A grant that becomes durable later than this is refused: nobody stands at a door longer without trying again."""
+AWAITED_GRANTS: Final = 64
+"""Grants whose commit is awaited; of more, which no person causes, the oldest are not carried out."""
+
+
+@dataclass(frozen=True, slots=True)
+class Awaited:
+    """A grant whose commit is awaited; `decided_ms` is monotonic."""
+
+    grant_id: int
+    kind: PassKind
+    decided_ms: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,6 +58,7 @@ class State:
     flood: Flood = field(default_factory=Flood)
     clock: ClockState | None = None
     grants: int = 0
+    awaited: tuple[Awaited, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,16 +92,21 @@ class LineChanged:
 
 
 @dataclass(frozen=True, slots=True)
+class FireReset:
+    """A person ended the state of fire; it has an effect once the fire input is quiet."""
+
+
+@dataclass(frozen=True, slots=True)
 class TimeDue:
     """A deadline that `next_deadline_ms` named has come."""
 
 
 @dataclass(frozen=True, slots=True)
 class TrustReplaced:
-    """Newer keys or revocation lists are in force."""
+    """Newer keys or revocation lists are in force; `kind` is journaled, None for a mere refresh."""
 
     trust: TrustState
-    kind: EventKind = EventKind.TRUST_UPDATED
+    kind: EventKind | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +116,17 @@ class PolicyReplaced:
     policy: PolicyState
 
 
-Input: TypeAlias = Tap | GrantDurable | GrantFailed | LineChanged | TimeDue | TrustReplaced | PolicyReplaced
+@dataclass(frozen=True, slots=True)
+class Noted:
+    """The shell noticed something that belongs into the journal and changes no decision."""
+
+    kind: EventKind
+    reader: str | None = None
+
+
+Input: TypeAlias = (
+    Tap | GrantDurable | GrantFailed | LineChanged | FireReset | TimeDue | TrustReplaced | PolicyReplaced | Noted
+)
 Outcome: TypeAlias = tuple[State, tuple[Effect, ...]]
 
 
@@ -112,22 +142,24 @@ def _dispatch(state: State, event: Input, now: Instant) -> Outcome:
         case Tap(presentation):
             return _tap(state, presentation, now)
         case GrantDurable(grant, seq):
-            at = _circumstances(state, now, hold_ms=grant.hold_ms, cause_seq=seq)
-            moved, effects = doors.step(state.door, Trigger.GRANT, at)
-            return replace(state, door=moved), (*effects, Show(grant.reader, Feedback.GRANTED))
+            return _answer_grant(state, grant, seq, now)
         case GrantFailed(grant):
-            denied = Denied(Step.GRANT, Reason.STORAGE_FAULT, grant.credential, grant.assurance)
-            return _refuse(state, denied, grant.reader, now)
+            return _answer_grant(state, grant, None, now)
         case LineChanged(line, line_state):
             moved, effects = doors.on_line(state.door, line, line_state, _circumstances(state, now))
+            return replace(state, door=moved), effects
+        case FireReset():
+            moved, effects = doors.reset_fire(state.door, _circumstances(state, now))
             return replace(state, door=moved), effects
         case TimeDue():
             moved, effects = doors.on_time(state.door, _circumstances(state, now))
             return replace(state, door=moved), effects
         case TrustReplaced(trust, kind):
-            return replace(state, trust=trust), (Record(EventDraft(kind=kind, at=now)),)
+            return replace(state, trust=trust), () if kind is None else (Record(EventDraft(kind=kind, at=now)),)
         case PolicyReplaced(policy):
             return _replace_policy(state, policy, now)
+        case Noted(kind, reader):
+            return state, (Record(EventDraft(kind=kind, at=now, reader=reader)),)
     assert_never(event)
 
 
@@ -152,8 +184,11 @@ def _notice_time(state: State, now: Instant) -> Outcome:
 
 
 def _circumstances(state: State, now: Instant, *, hold_ms: int = 0, cause_seq: int = 0) -> Circumstances:
-    settings = DoorSettings() if state.policy is None else state.policy.bundle.settings
-    return Circumstances(settings=settings, now=now, hold_ms=hold_ms, cause_seq=cause_seq)
+    return Circumstances(settings=_settings(state), now=now, hold_ms=hold_ms, cause_seq=cause_seq)
+
+
+def _settings(state: State) -> DoorSettings:
+    return DoorSettings() if state.policy is None else state.policy.bundle.settings
 
 
 def _replace_policy(state: State, policy: PolicyState, now: Instant) -> Outcome:
@@ -189,7 +224,34 @@ def _tap(state: State, presentation: Presentation, now: Instant) -> Outcome:
     )
     mark = None if verified.replay_key is None else make_mark(verified.replay_key, now)
     replay = state.replay if mark is None else state.replay.add(mark, now)
-    return replace(state, replay=replay, grants=state.grants + 1), (CommitGrant(draft, mark, grant),)
+    awaited = (*state.awaited, Awaited(grant.grant_id, verified.claims.kind, now.monotonic_ms))[-AWAITED_GRANTS:]
+    state = replace(state, replay=replay, grants=state.grants + 1, awaited=awaited)
+    return state, (CommitGrant(draft, mark, grant),)
+
+
+def _answer_grant(state: State, grant: Grant, seq: int | None, now: Instant) -> Outcome:
+    """Carry a grant out once it is durable (`seq`; None when it failed), in time, and still allowed by the mode.
+
+    The first answer counts: a second one finds nothing that is awaited.
+    """
+    awaited = next((each for each in state.awaited if each.grant_id == grant.grant_id), None)
+    if awaited is None:
+        return state, ()
+    state = replace(state, awaited=tuple(each for each in state.awaited if each is not awaited))
+    if seq is None or now.monotonic_ms - awaited.decided_ms > LATE_MS:
+        return _refuse_grant(state, grant, Step.GRANT, Reason.STORAGE_FAULT, now)
+    reason = refused_by_mode(_settings(state).mode, awaited.kind)
+    if reason is not None:
+        return _refuse_grant(state, grant, Step.DOOR_MODE, reason, now)
+    at = _circumstances(state, now, hold_ms=grant.hold_ms, cause_seq=seq)
+    moved, effects = doors.step(state.door, Trigger.GRANT, at)
+    return replace(state, door=moved), (*effects, Show(grant.reader, Feedback.GRANTED))
+
+
+def _refuse_grant(state: State, grant: Grant, step: Step, reason: Reason, now: Instant) -> Outcome:
+    """Take a grant back, always journaled in full: the journal may hold the grant."""
+    denied = Denied(step, reason, grant.credential, grant.assurance)
+    return state, (Show(grant.reader, feedback_of(reason)), Record(_denial(state, denied, grant.reader, now)))
 
 
 def judge(state: State, payload: bytes, now: Instant) -> tuple[VerifiedCredential, Granted] | Denied:
@@ -198,18 +260,19 @@ def judge(state: State, payload: bytes, now: Instant) -> tuple[VerifiedCredentia
     if isinstance(credential, Denied):
         return credential
     if state.trust is None:
-        return _because(Step.ISSUER_KEY, Reason.NO_TRUST, credential)
-    if state.policy is None:
-        return _because(Step.ACCESS, Reason.NO_POLICY, credential)
-    verified = verify(credential, state.trust, state.place, state.policy.bundle.settings, now)
+        return refused_by_clock(credential, now) or _because(Step.ISSUER_KEY, Reason.NO_TRUST, credential)
+    verified = verify(credential, state.trust, state.place, _settings(state), now)
     if isinstance(verified, Denied):
         return verified
     # 9 replay
-    if verified.replay_key is not None:
-        if state.replay.seen(verified.replay_key):
+    if credential.rotating is not None:
+        signed_at_ms = credential.rotating.issued_at_s * 1000
+        if state.replay.seen(credential.rotating.replay_key, signed_at_ms=signed_at_ms):
             return _because(Step.REPLAY, Reason.REPLAYED, credential)
         if state.replay.full(now):
             return _because(Step.REPLAY, Reason.REPLAY_CACHE_FULL, credential)
+    if state.policy is None:
+        return _because(Step.ACCESS, Reason.NO_POLICY, credential)
     granted = decide(verified, state.policy, now)
     return granted if isinstance(granted, Denied) else (verified, granted)
 
@@ -222,10 +285,12 @@ def _refuse(state: State, denied: Denied, reader: str, now: Instant) -> Outcome:
     flood, journaled = floods.admit(state.flood, now)
     show = Show(reader, feedback_of(denied.reason))
     state = replace(state, flood=flood)
-    if not journaled:
-        return state, (show,)
+    return state, (show, Record(_denial(state, denied, reader, now))) if journaled else (show,)
+
+
+def _denial(state: State, denied: Denied, reader: str, now: Instant) -> EventDraft:
     asked = _revocation_asked(state, denied, now)
-    draft = EventDraft(
+    return EventDraft(
         kind=EventKind.ACCESS_DENIED,
         at=now,
         step=denied.step,
@@ -237,7 +302,6 @@ def _refuse(state: State, denied: Denied, reader: str, now: Instant) -> Outcome:
         status_sequence=None if asked is None else asked.sequence,
         status_age_s=None if asked is None else asked.age_s,
     )
-    return state, (show, Record(draft))
 
 
 def _revocation_asked(state: State, denied: Denied, now: Instant) -> Revocation | None:

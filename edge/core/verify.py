@@ -66,8 +66,9 @@ def verify(
     """
     rotating = credential.rotating
     # 3 clock state allows this kind
-    if now.clock is ClockState.SUSPECT and credential.assurance is not Assurance.NONCE_BOUND:
-        return _deny(Step.CLOCK, Reason.CLOCK_SUSPECT, credential)
+    refused = refused_by_clock(credential, now)
+    if refused is not None:
+        return refused
     # 4 issuer key: known, right purpose, in validity
     key = _issuer_key(credential, trust, now)
     if isinstance(key, Denied):
@@ -100,6 +101,13 @@ def verify(
         replay_key=None if rotating is None else rotating.replay_key,
         revocation=revocation,
     )
+
+
+def refused_by_clock(credential: PresentedCredential, now: Instant) -> Denied | None:
+    """Check step 3: only what is bound to a nonce can be judged without knowing the time."""
+    if now.clock is ClockState.SUSPECT and credential.assurance is not Assurance.NONCE_BOUND:
+        return _deny(Step.CLOCK, Reason.CLOCK_SUSPECT, credential)
+    return None
 
 
 def _deny(step: Step, reason: Reason, credential: PresentedCredential, error: WireError | None = None) -> Denied:
