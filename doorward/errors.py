@@ -34,11 +34,11 @@ class CliError(Exception):
     Args:
         code: the exit code, which is also the class of the fault in JSON.
         what: one clause that names the thing and what is wrong with it.
-        remedy: what the reader does next, as an instruction.
+        remedy: what the reader does next, as an instruction; empty when `what` says it.
     """
 
     def __init__(self, code: ExitCode, *, what: str, remedy: str) -> None:
-        super().__init__(f"{what}; {remedy}")
+        super().__init__(f"{what}; {remedy}" if remedy else what)
         self.code = code
         self.what = what
         self.remedy = remedy

@@ -23,12 +23,33 @@ COMPLETION_VARIABLE: Final = "_DOORWARD_COMPLETE"
 TREE: Final = Group(
     "Door access with signed, rotating passes that doors verify offline.",
     {
+        "cloud": Group(
+            "Run the cloud service.",
+            {
+                "serve": Leaf(
+                    "doorward.commands.cloud_serve",
+                    "Serve the cloud: keys, passes, policies, revocation lists and the doors' events.",
+                    part="cloud",
+                ),
+            },
+        ),
         "pass": Group(
             "Issue, revoke, read and verify passes.",
             {
+                "issue": Leaf("doorward.commands.pass_issue", "Issue a pass.", part="wallet"),
+                "revoke": Leaf("doorward.commands.pass_revoke", "Revoke a pass for ever."),
                 "show": Leaf("doorward.commands.pass_show", "Decode a pass or a presentation without verifying it."),
                 "verify": Leaf(
                     "doorward.commands.pass_verify", "Verify a pass or a presentation offline, as a door does."
+                ),
+            },
+        ),
+        "trust": Group(
+            "Fetch what offline verification needs.",
+            {
+                "export": Leaf(
+                    "doorward.commands.trust_export",
+                    "Fetch an institution's trust file and status lists, for verifying offline.",
                 ),
             },
         ),
@@ -39,6 +60,21 @@ TREE: Final = Group(
                 "list": Leaf("doorward.commands.wallet_list", "List the wallets and their passes."),
                 "add": Leaf("doorward.commands.wallet_add", "Keep a pass that was issued for a wallet's key."),
                 "show": Leaf("doorward.commands.wallet_show", "Show the rotating QR code of a pass.", part="wallet"),
+            },
+        ),
+        "diag": Group(
+            "Ask the daemon of a door, at the door.",
+            {
+                "status": Leaf(
+                    "doorward.commands.diag_status",
+                    "Show the state of this door: lock, contact, alarms, what it decides by and how old that is.",
+                ),
+                "events": Leaf(
+                    "doorward.commands.diag_events", "Show events of this door's journal, the oldest first."
+                ),
+                "watch": Leaf(
+                    "doorward.commands.diag_watch", "Show each event of this door as it is journaled, until Ctrl-C."
+                ),
             },
         ),
         "completion": Leaf("doorward.commands.completion", "Print the completion script of a shell."),

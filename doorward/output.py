@@ -96,7 +96,7 @@ def complain(error: CliError, *, json_lines: bool) -> None:
         sys.stderr.write(json_line(record) + "\n")
         return
     prefix = "\x1b[31mdoorward:\x1b[0m" if wants_colour(sys.stderr) else "doorward:"
-    sys.stderr.write(f"{prefix} {error.what}\n  {error.remedy}\n")
+    sys.stderr.write("\n  ".join(line for line in (f"{prefix} {error.what}", error.remedy) if line) + "\n")
 
 
 def table(headers: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:

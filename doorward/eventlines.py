@@ -1,0 +1,41 @@
+"""One journaled event as a line for people.
+
+Invariant: programs get the event as the daemon gave it; this is only for reading.
+"""
+
+from datetime import datetime
+
+from doorward.diag import Answer
+from doorward.output import Output, Style, local_time
+
+_ALARMS = frozenset({"FORCED_OPEN", "OPEN_TOO_LONG", "LOCK_FAILED", "FIRE", "CONTACT_FAULT", "READER_LOST"})
+_ALARMS |= frozenset({"INPUTS_LOST", "STORAGE_FAULT"})
+
+
+def event_line(out: Output, event: Answer) -> str:
+    """Write an event: when, its number, what, and why."""
+    at = local_time(round(datetime.fromisoformat(event["at"]).timestamp() * 1000))
+    kind = str(event["kind"])
+    return f"{at}  {event['seq']:>7}  " + out.paint(f"{kind:<22}", _style(kind)) + _details(event)
+
+
+def _style(kind: str) -> Style:
+    if kind == "ACCESS_GRANTED":
+        return Style.GOOD
+    if kind == "ACCESS_DENIED" or kind in _ALARMS:
+        return Style.BAD
+    return Style.QUIET
+
+
+def _details(event: Answer) -> str:
+    parts = []
+    if "reason" in event:
+        parts.append(f"{event['reason']} (step {event['step']})")
+    parts += [str(event[name]) for name in ("rule", "reader") if name in event]
+    if "credential" in event:
+        parts.append(f"pass {event['credential']}")
+    if "count" in event:
+        parts.append(f"{event['count']} times")
+    if "elapsed_ms" in event:
+        parts.append(f"{event['elapsed_ms']:.1f} ms")
+    return "  ".join(parts)
