@@ -128,6 +128,10 @@ class Reader(Protocol):
         """
         ...
 
+    async def opened(self) -> None:
+        """Wait until the device is open and delivers; at once when it does. After a loss this tells of its return."""
+        ...
+
     async def show(self, feedback: Feedback) -> None:
         """Show the reason class with whatever `info.capabilities` offers; nothing when it is empty."""
         ...

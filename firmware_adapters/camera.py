@@ -65,6 +65,7 @@ class CameraReader:
         self._repeats = RepeatFilter(window_ms=repeat_ms)
         self._pacing = ReopenPacing()
         self._closing = asyncio.Event()
+        self._opened = asyncio.Event()
         self._iterating = False
         self._worker: CameraProcess | None = None
         self._failed_starts = 0
@@ -100,6 +101,10 @@ class CameraReader:
         finally:
             self._iterating = False
             await self._drop_worker()
+
+    async def opened(self) -> None:
+        """Wait until the source delivers or is known to be watched; see `Reader.opened`."""
+        await self._opened.wait()
 
     async def show(self, feedback: Feedback) -> None:
         """Do nothing: a camera has no capabilities."""
@@ -171,10 +176,12 @@ class CameraReader:
         return [Presentation(self._info.id, Medium.CAMERA, code, seen.at_ms) for code in new]
 
     def _works(self) -> None:
+        self._opened.set()
         self._pacing.succeeded()
         self._failed_starts = 0
 
     async def _drop_worker(self) -> None:
+        self._opened.clear()
         worker, self._worker = self._worker, None
         if worker is not None:
             await worker.stop()

@@ -104,8 +104,8 @@ class SerialLink:
             raise _error(Reason.LOST, f"{self._path} is gone") from error
 
     async def aclose(self) -> None:
-        """Free the port."""
-        self._writer.close()
+        """Free the port; bytes that it has not taken are dropped."""
+        self._writer.transport.abort()
         # A port that is gone reports its loss once more here, and a stuck driver may never report.
         with contextlib.suppress(OSError):
             async with asyncio.timeout(CLOSE_DEADLINE_S):

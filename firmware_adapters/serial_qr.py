@@ -41,6 +41,7 @@ class SerialQrReader:
         self._idle_s = idle_ms / 1000
         self._pacing = ReopenPacing()
         self._closing = asyncio.Event()
+        self._opened = asyncio.Event()
         self._iterating = False
         self._link: ByteLink | None = None
 
@@ -71,6 +72,10 @@ class SerialQrReader:
             self._iterating = False
             await self._drop_link()
 
+    async def opened(self) -> None:
+        """Wait until the port is open; see `Reader.opened`."""
+        await self._opened.wait()
+
     async def show(self, feedback: Feedback) -> None:
         """Do nothing: a line scanner has no capabilities."""
 
@@ -90,6 +95,7 @@ class SerialQrReader:
                 remedy="make a new one",
             )
         self._link = await self._open_link()
+        self._opened.set()
         return self._link
 
     async def _read(self, link: ByteLink, framer: LineFramer) -> list[bytes]:
@@ -103,6 +109,7 @@ class SerialQrReader:
         return framer.feed(data)
 
     async def _drop_link(self) -> None:
+        self._opened.clear()
         link, self._link = self._link, None
         if link is not None:
             await link.aclose()

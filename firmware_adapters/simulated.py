@@ -15,6 +15,7 @@ from pathlib import Path
 from types import MappingProxyType
 
 from edge.ports import InputChange, InputLine, InputsError, LineState, LockError, LockInfo, Reason
+from firmware_adapters.line_framer import LineFramer
 from firmware_adapters.simulated_folder import SOCKET_FILE, StateFolder, monotonic_ms, wall_ms
 
 # One day: longer than any scheduled unlock, short enough that a lost release ends.
@@ -156,7 +157,7 @@ class SimulatedInputs:
         self._folder = StateFolder(Path(path), holder="inputs", error=InputsError)
         self._states = _states_in(self._folder.state())
         self._changes: asyncio.Queue[InputChange | None] = asyncio.Queue(MOST_CHANGES)
-        self._clients: dict[asyncio.Task[None], asyncio.StreamWriter] = {}
+        self._clients: set[asyncio.Task[None]] = set()
         self._rex_release: asyncio.TimerHandle | None = None
         self._iterating = False
         self._closed = False
@@ -173,14 +174,14 @@ class SimulatedInputs:
         self._iterating = True
         self._changes = asyncio.Queue(MOST_CHANGES)
         try:
-            server = await self._serve()
+            listener = self._listen()
             try:
                 for line, state in tuple(self._states.items()):
                     yield InputChange(line, state, monotonic_ms())
                 while (change := await self._changes.get()) is not None:
                     yield change
             finally:
-                await self._stop(server)
+                await self._stop(listener)
         finally:
             self._iterating = False
 
@@ -195,54 +196,62 @@ class SimulatedInputs:
         if not self._changes.full():
             self._changes.put_nowait(None)
 
-    async def _serve(self) -> asyncio.Server:
+    def _listen(self) -> socket.socket:
+        # A process that was killed leaves its socket behind; the claim on the folder says that it is ours.
+        self._remove_socket()
+        listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
-            # A process that was killed leaves its socket behind; the claim on the folder says that it is ours.
-            self._remove_socket()
             with _short_socket_path(self._folder.path) as path:
-                listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
                 listener.bind(path)
-            return await asyncio.start_unix_server(self._converse, sock=listener, limit=MAX_COMMAND_BYTES)
+            listener.listen(MOST_CLIENTS)
+            listener.settimeout(0)
         except OSError as error:
+            listener.close()
             raise InputsError(
                 Reason.FAULT,
                 what=f"{self._folder.path / SOCKET_FILE} cannot be opened ({error.strerror})",
                 remedy="remove what is there, or give the twin another folder",
             ) from error
+        asyncio.get_running_loop().add_reader(listener, self._accept, listener)
+        return listener
 
-    async def _stop(self, server: asyncio.Server) -> None:
-        server.close()
-        for writer in self._clients.values():
-            writer.close()
+    async def _stop(self, listener: socket.socket) -> None:
+        asyncio.get_running_loop().remove_reader(listener)
+        listener.close()
+        for client in self._clients:
+            client.cancel()
         if self._clients:
-            await asyncio.wait(set(self._clients), timeout=CONTROL_DEADLINE_S)
+            await asyncio.wait(self._clients, timeout=CONTROL_DEADLINE_S)
         self._remove_socket()
 
     def _remove_socket(self) -> None:
         with contextlib.suppress(OSError):
             (self._folder.path / SOCKET_FILE).unlink()
 
-    async def _converse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        if task is None:  # pragma: no cover - asyncio runs this as a task
-            return
-        self._clients[task] = writer
-        try:
-            # A client that leaves, stays silent or sends endless lines ends only its own conversation.
-            with contextlib.suppress(OSError, ValueError, asyncio.IncompleteReadError):
-                await self._answer_lines(reader, writer)
-        finally:
-            del self._clients[task]
-            writer.close()
+    def _accept(self, listener: socket.socket) -> None:
+        with contextlib.suppress(OSError):
+            connection, _ = listener.accept()
+            connection.settimeout(0)
+            client = asyncio.create_task(self._converse(connection))
+            self._clients.add(client)
+            client.add_done_callback(self._clients.discard)
+            # Also when it is cancelled before it has begun.
+            client.add_done_callback(lambda _: connection.close())
 
-    async def _answer_lines(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        while True:
-            async with asyncio.timeout(CLIENT_IDLE_S):
-                line = await reader.readuntil(b"\n")
-            answer = "error: too many clients" if len(self._clients) > MOST_CLIENTS else self._obey(line)
-            writer.write(answer.encode() + b"\n")
-            async with asyncio.timeout(CONTROL_DEADLINE_S):
-                await writer.drain()
+    async def _converse(self, connection: socket.socket) -> None:
+        """Answer each line of one client, until it leaves or falls silent for `CLIENT_IDLE_S`."""
+        loop = asyncio.get_running_loop()
+        framer = LineFramer(MAX_COMMAND_BYTES)
+        with contextlib.suppress(OSError):
+            while True:
+                async with asyncio.timeout(CLIENT_IDLE_S):
+                    data = await loop.sock_recv(connection, MAX_COMMAND_BYTES)
+                if not data:
+                    return
+                for line in framer.feed(data):
+                    answer = "error: too many clients" if len(self._clients) > MOST_CLIENTS else self._obey(line)
+                    async with asyncio.timeout(CONTROL_DEADLINE_S):
+                        await loop.sock_sendall(connection, answer.encode() + b"\n")
 
     def _obey(self, line: bytes) -> str:
         command = " ".join(line.decode("ascii", "replace").split())

@@ -1,0 +1,170 @@
+"""What the inputs of every door promise (edge/ports.py), tried on each of them."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Protocol
+
+import pytest
+
+from edge.ports import InputChange, InputLine, Inputs, InputsError, LineState, Reason
+from firmware_adapters.catalogue import open_inputs
+from firmware_adapters.simulated import send_control
+from tests.support.waiting import DEADLINE_S
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from pathlib import Path
+
+CONTACT, REX, FIRE = InputLine.CONTACT, InputLine.REX, InputLine.FIRE
+ACTIVE, INACTIVE = LineState.ACTIVE, LineState.INACTIVE
+
+
+class InputsBench(Protocol):
+    """Inputs that a test can act on."""
+
+    def open(self) -> Inputs: ...
+
+    async def open_door(self) -> None: ...
+
+    async def close_door(self) -> None: ...
+
+    async def press(self) -> None:
+        """Press and let go the exit button."""
+        ...
+
+    async def raise_fire(self) -> None: ...
+
+
+class SimulatedBench:
+    """The simulated inputs, driven through their socket."""
+
+    def __init__(self, folder: Path) -> None:
+        # Deeper than the 108 bytes of a Unix socket's address.
+        self._folder = folder / ("deep" * 20) / "door"
+
+    def open(self) -> Inputs:
+        return open_inputs(f"simulated://{self._folder}")
+
+    async def open_door(self) -> None:
+        await send_control(self._folder, "contact open")
+
+    async def close_door(self) -> None:
+        await send_control(self._folder, "contact closed")
+
+    async def press(self) -> None:
+        await send_control(self._folder, "rex press")
+
+    async def raise_fire(self) -> None:
+        await send_control(self._folder, "fire on")
+
+
+_BENCHES = {"simulated": SimulatedBench}
+
+
+@pytest.fixture(params=_BENCHES, name="bench")
+def _bench(request: pytest.FixtureRequest, tmp_path: Path) -> InputsBench:
+    return _BENCHES[request.param](tmp_path)
+
+
+@pytest.fixture(name="inputs")
+async def _inputs(bench: InputsBench) -> AsyncIterator[Inputs]:
+    inputs = bench.open()
+    yield inputs
+    async with asyncio.timeout(DEADLINE_S):
+        await inputs.aclose()
+
+
+async def _next(changes: AsyncIterator[InputChange]) -> tuple[InputLine, LineState]:
+    async with asyncio.timeout(DEADLINE_S):
+        change = await anext(changes)
+    assert change.at_ms > 0
+    return change.line, change.state
+
+
+async def _present(changes: AsyncIterator[InputChange]) -> dict[InputLine, LineState]:
+    return dict([await _next(changes) for _ in (CONTACT, REX, FIRE)])
+
+
+async def test_every_line_is_told_first(inputs: Inputs):
+    assert await _present(inputs.changes()) == {CONTACT: INACTIVE, REX: INACTIVE, FIRE: INACTIVE}
+
+
+async def test_changes_follow_in_order(bench: InputsBench, inputs: Inputs):
+    changes = inputs.changes()
+    await _present(changes)
+    await bench.open_door()
+    await bench.close_door()
+    await bench.raise_fire()
+    assert [await _next(changes) for _ in range(3)] == [(CONTACT, ACTIVE), (CONTACT, INACTIVE), (FIRE, ACTIVE)]
+
+
+async def test_a_pressed_button_is_let_go_again(bench: InputsBench, inputs: Inputs):
+    changes = inputs.changes()
+    await _present(changes)
+    await bench.press()
+    pressed, released = await anext(changes), await anext(changes)
+    assert (pressed.line, pressed.state) == (REX, ACTIVE)
+    assert (released.line, released.state) == (REX, INACTIVE)
+    # Longer than the 50 ms for which the core debounces inputs.
+    assert released.at_ms - pressed.at_ms > 50
+
+
+async def test_a_state_told_again_is_no_change(bench: InputsBench, inputs: Inputs):
+    changes = inputs.changes()
+    await _present(changes)
+    await bench.close_door()
+    await bench.open_door()
+    await bench.open_door()
+    await bench.raise_fire()
+    assert [await _next(changes) for _ in range(2)] == [(CONTACT, ACTIVE), (FIRE, ACTIVE)]
+
+
+async def test_contact_and_fire_are_as_they_were_after_a_restart(bench: InputsBench, inputs: Inputs):
+    changes = inputs.changes()
+    await _present(changes)
+    await bench.open_door()
+    await bench.raise_fire()
+    await inputs.aclose()
+    again = bench.open()
+    assert await _present(again.changes()) == {CONTACT: ACTIVE, REX: INACTIVE, FIRE: ACTIVE}
+    await again.aclose()
+
+
+async def test_iterating_again_tells_the_present_states_again(bench: InputsBench, inputs: Inputs):
+    changes = inputs.changes()
+    await _present(changes)
+    await bench.open_door()
+    await _next(changes)
+    with pytest.raises(TimeoutError):
+        # A daemon that stops listening, by cancelling its wait.
+        async with asyncio.timeout(0.01):
+            await anext(changes)
+    assert (await _present(inputs.changes()))[CONTACT] is ACTIVE
+
+
+async def test_a_second_iteration_at_the_same_time_is_refused(inputs: Inputs):
+    changes = inputs.changes()
+    await _present(changes)
+    with pytest.raises(InputsError) as caught:
+        await anext(inputs.changes())
+    assert caught.value.reason is Reason.BUSY
+
+
+async def test_closing_ends_the_iteration_and_a_second_close_is_harmless(inputs: Inputs):
+    changes = inputs.changes()
+    await _present(changes)
+    await inputs.aclose()
+    await inputs.aclose()
+    with pytest.raises(StopAsyncIteration):
+        await _next(changes)
+    with pytest.raises(InputsError) as caught:
+        await _next(inputs.changes())
+    assert caught.value.reason is Reason.CLOSED
+
+
+async def test_inputs_in_use_cannot_be_opened_twice(bench: InputsBench, inputs: Inputs):
+    assert inputs is not None
+    with pytest.raises(InputsError) as caught:
+        bench.open()
+    assert caught.value.reason is Reason.BUSY
