@@ -8,7 +8,7 @@ keys by length first (RFC 7049) and costs several times as much (docs/adr/0002).
 """
 
 from collections.abc import Mapping
-from typing import Final, Never, TypeAlias, cast
+from typing import Final, Never, TypeAlias, TypeVar, cast
 
 import cbor2
 
@@ -16,6 +16,8 @@ from wire.errors import WireError, WireReason
 
 Value: TypeAlias = "int | bytes | str | bool | list[Value] | dict[int | str, Value] | cbor2.CBORTag | None"
 """What our messages are made of; the only tag is 18 (COSE_Sign1)."""
+
+_T = TypeVar("_T")
 
 COSE_SIGN1_TAG: Final = 18
 MAX_UINT: Final = 2**63 - 1
@@ -50,14 +52,14 @@ def decode(data: bytes, *, field: str, max_bytes: int, max_depth: int = 6) -> Va
         max_depth: nesting of arrays, maps and tags.
 
     Raises:
-        WireError: for anything that is not the canonical encoding of allowed types.
+        WireError: NOT_CBOR when it is not well-formed or nested too deep, or the rule that it breaks.
     """
     if not data:
         raise WireError(WireReason.EMPTY, field)
     if len(data) > max_bytes:
         raise WireError(WireReason.TOO_LARGE, field)
     try:
-        value = _loads(data, max_depth=max_depth, duplicates=False)
+        value = _loads(data, max_depth=max_depth)
     except _DECODE_ERRORS as error:
         raise WireError(_diagnose(data, max_depth, error), field) from error
     if encode(value, field=field) != data:
@@ -65,28 +67,36 @@ def decode(data: bytes, *, field: str, max_bytes: int, max_depth: int = 6) -> Va
     return value
 
 
-def _loads(data: bytes, *, max_depth: int, duplicates: bool) -> Value:
+def _loads(data: bytes, *, max_depth: int, duplicates: bool = False, indefinite: bool = False) -> Value:
     return cast(
         "Value",
         cbor2.loads(
             data,
             semantic_decoders=_TAGS,
             max_depth=max_depth,
-            allow_indefinite=False,
+            allow_indefinite=indefinite,
             allow_duplicate_keys=duplicates,
         ),
     )
 
 
 def _diagnose(data: bytes, max_depth: int, error: BaseException) -> WireReason:
-    """Tell a forbidden tag and a duplicate key from other damage, for the error only."""
+    """Name the one rule that was broken, for the error only; several at once are NOT_CBOR."""
     if isinstance(error.__cause__, _ForbiddenTypeError):
         return WireReason.FORBIDDEN_TYPE
+    if _loads_when(data, max_depth=max_depth, duplicates=True):
+        return WireReason.DUPLICATE_KEY
+    if _loads_when(data, max_depth=max_depth, indefinite=True):
+        return WireReason.NOT_CANONICAL
+    return WireReason.NOT_CBOR
+
+
+def _loads_when(data: bytes, *, max_depth: int, duplicates: bool = False, indefinite: bool = False) -> bool:
     try:
-        _loads(data, max_depth=max_depth, duplicates=True)
+        _loads(data, max_depth=max_depth, duplicates=duplicates, indefinite=indefinite)
     except _DECODE_ERRORS:
-        return WireReason.NOT_CBOR
-    return WireReason.DUPLICATE_KEY
+        return False
+    return True
 
 
 def encode(value: Value, *, field: str = "value") -> bytes:
@@ -194,10 +204,7 @@ class Fields:
 
     def uint(self, key: int, name: str, maximum: int = MAX_UINT) -> int:
         """Take an unsigned integer of at most `maximum`."""
-        value = self.value(key, name)
-        if type(value) is int and 0 <= value <= maximum:
-            return value
-        return uint(value, f"{self._field}.{name}", maximum)
+        return uint(self.value(key, name), f"{self._field}.{name}", maximum)
 
     def uint_or_none(self, key: int, name: str, maximum: int = MAX_UINT) -> int | None:
         """Take an unsigned integer if the key is there."""
@@ -205,24 +212,19 @@ class Fields:
 
     def octets(self, key: int, name: str, minimum: int, maximum: int) -> bytes:
         """Take a byte string of `minimum` to `maximum` bytes."""
-        value = self.value(key, name)
-        if type(value) is bytes and minimum <= len(value) <= maximum:
-            return value
-        return octets(value, f"{self._field}.{name}", minimum, maximum)
+        return octets(self.value(key, name), f"{self._field}.{name}", minimum, maximum)
 
     def text(self, key: int, name: str, maximum: int) -> str:
         """Take a text of 1 to `maximum` characters."""
-        value = self.value(key, name)
-        if type(value) is str and 1 <= len(value) <= maximum:
-            return value
-        return text(value, f"{self._field}.{name}", maximum)
+        return text(self.value(key, name), f"{self._field}.{name}", maximum)
 
     def array(self, key: int, name: str, maximum: int) -> list[Value]:
         """Take an array of at most `maximum` items."""
-        value = self.value(key, name)
-        if type(value) is list and len(value) <= maximum:
-            return value
-        return array(value, f"{self._field}.{name}", maximum)
+        return array(self.value(key, name), f"{self._field}.{name}", maximum)
+
+    def member(self, key: int, name: str, table: Mapping[int, _T]) -> _T:
+        """Take one of a closed list of numbers, as what it stands for."""
+        return member(self.value(key, name), f"{self._field}.{name}", table)
 
     def close(self) -> None:
         """Refuse keys that nobody took."""
@@ -237,6 +239,15 @@ def uint(value: Value, field: str, maximum: int = MAX_UINT) -> int:
     if not 0 <= value <= maximum:
         raise WireError(WireReason.OUT_OF_RANGE, field)
     return value
+
+
+def member(value: Value, field: str, table: Mapping[int, _T]) -> _T:
+    """Check a number against a closed list and give what it stands for (bool is no number)."""
+    if type(value) is not int:
+        raise WireError(WireReason.WRONG_TYPE, field)
+    if value not in table:
+        raise WireError(WireReason.UNKNOWN_VALUE, field)
+    return table[value]
 
 
 def octets(value: Value, field: str, minimum: int, maximum: int) -> bytes:

@@ -75,9 +75,7 @@ def _parse(payload: bytes) -> Command:
     fields = Fields(decode(payload, field="command", max_bytes=MAX_COMMAND_BYTES), "command")
     command_id = fields.octets(1, "id", COMMAND_ID_BYTES, COMMAND_ID_BYTES)
     target = slug(fields.text(2, "target", MAX_TENANT_CHARACTERS), "command.target")
-    action = _ACTIONS.get(fields.uint(3, "action"))
-    if action is None:
-        raise WireError(WireReason.UNKNOWN_VALUE, "command.action")
+    action = fields.member(3, "action", _ACTIONS)
     issued, expires = fields.uint(4, "iat"), fields.uint(5, "exp")
     counter = fields.uint(6, "counter")
     fields.close()

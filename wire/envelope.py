@@ -114,11 +114,20 @@ def check_signed_by(envelope: Envelope, key: PublicKey, aad: ExternalAad, field:
         WireError: ALGORITHM_MISMATCH, KEY_INVALID (another key id) or SIGNATURE_INVALID.
     """
     found, key_id = parse_key_header(envelope.protected, field)
-    if found is not key.algorithm:
-        raise WireError(WireReason.ALGORITHM_MISMATCH, field)
-    if key_id != key.key_id:
-        raise WireError(WireReason.KEY_INVALID, field)
+    check_key(key, found, key_id, field)
     envelope.verify(key, aad, field)
+
+
+def check_key(key: PublicKey, found: Algorithm, key_id: KeyId, field: str) -> None:
+    """Refuse a header that names another algorithm or key than `key`.
+
+    Raises:
+        WireError: ALGORITHM_MISMATCH or KEY_INVALID.
+    """
+    if found is not key.algorithm:
+        raise WireError(WireReason.ALGORITHM_MISMATCH, f"{field}.alg")
+    if key_id != key.key_id:
+        raise WireError(WireReason.KEY_INVALID, f"{field}.kid")
 
 
 def seal(payload: bytes, signer: Signer, aad: ExternalAad) -> bytes:

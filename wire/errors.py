@@ -42,6 +42,9 @@ class WireError(Exception):
     """
 
     def __init__(self, reason: WireReason, field: str) -> None:
-        super().__init__(f"{field}: {reason.value}")
+        super().__init__(reason, field)
         self.reason = reason
         self.field = field
+
+    def __str__(self) -> str:
+        return f"{self.field}: {self.reason.value}"

@@ -133,19 +133,20 @@ def parse_key(value: Value, field: str) -> PublicKey:
         WireError: UNKNOWN_ALGORITHM for another type or curve; UNKNOWN_FIELD for private or extra members.
     """
     fields = Fields(value, field)
-    kind = (fields.value(_KTY, "kty"), fields.value(_CRV, "crv"))
-    x = fields.octets(_X, "x", _COORDINATE_BYTES, _COORDINATE_BYTES)
-    if kind == (_KTY_OKP, _CRV_ED25519):
-        key = PublicKey(Algorithm.ED25519, x)
-    elif kind == (_KTY_EC2, _CRV_P256):
+    found = _KINDS.get((fields.uint(_KTY, "kty"), fields.uint(_CRV, "crv")))
+    if found is None:
+        raise WireError(WireReason.UNKNOWN_ALGORITHM, field)
+    point = fields.octets(_X, "x", _COORDINATE_BYTES, _COORDINATE_BYTES)
+    if found is Algorithm.ESP256:
         sign = fields.value(_Y, "y")
         if not isinstance(sign, bool):
             raise WireError(WireReason.WRONG_TYPE, f"{field}.y")
-        key = PublicKey(Algorithm.ESP256, (b"\x03" if sign else b"\x02") + x)
-    else:
-        raise WireError(WireReason.UNKNOWN_ALGORITHM, field)
+        point = (b"\x03" if sign else b"\x02") + point
     fields.close()
-    return key
+    return PublicKey(found, point)
+
+
+_KINDS: Final = {(_KTY_OKP, _CRV_ED25519): Algorithm.ED25519, (_KTY_EC2, _CRV_P256): Algorithm.ESP256}
 
 
 def key_from_p256(public: ec.EllipticCurvePublicKey) -> PublicKey:

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
-from wire.codec import Fields, Value, array, decode, encode, octets, uint
+from wire.codec import Fields, Value, array, decode, encode, member, octets, uint
 from wire.envelope import check_signed_by, parse_envelope, seal
 from wire.errors import WireError, WireReason
 from wire.keys import KEY_ID_BYTES, PublicKey, Signer, parse_key
@@ -61,7 +61,11 @@ class TrustBundle:
 
 
 def seal_trust(bundle: TrustBundle, root: Signer) -> bytes:
-    """Sign a bundle with the tenant's root key."""
+    """Sign a bundle with the tenant's root key and check that it reads back.
+
+    Raises:
+        WireError: when the bundle breaks a rule of the format.
+    """
     keys: list[Value] = [
         [bytes(item.key_id), item.key.to_cose(), int(item.purpose), item.not_before_s, item.expires_at_s]
         for item in bundle.keys
@@ -72,7 +76,9 @@ def seal_trust(bundle: TrustBundle, root: Signer) -> bytes:
         _IAT: bundle.issued_at_s,
         _KEYS: keys,
     }
-    return seal(encode(claims, field="trust"), root, ExternalAad.TRUST)
+    payload = encode(claims, field="trust")
+    _parse(payload)
+    return seal(payload, root, ExternalAad.TRUST)
 
 
 def open_trust(data: bytes, root: PublicKey) -> TrustBundle:
@@ -83,7 +89,11 @@ def open_trust(data: bytes, root: PublicKey) -> TrustBundle:
     """
     envelope = parse_envelope(data, field="trust", max_bytes=MAX_BUNDLE_BYTES)
     check_signed_by(envelope, root, ExternalAad.TRUST, "trust")
-    fields = Fields(decode(envelope.payload, field="trust", max_bytes=MAX_BUNDLE_BYTES), "trust")
+    return _parse(envelope.payload)
+
+
+def _parse(payload: bytes) -> TrustBundle:
+    fields = Fields(decode(payload, field="trust", max_bytes=MAX_BUNDLE_BYTES), "trust")
     tenant = slug(fields.text(_TENANT, "tenant", MAX_TENANT_CHARACTERS), "trust.tenant")
     version = fields.uint(_VERSION, "version")
     issued = fields.uint(_IAT, "iat")
@@ -101,9 +111,7 @@ def _parse_trusted(value: Value) -> TrustedKey:
     key = parse_key(parts[1], "trust.keys.key")
     if octets(parts[0], "trust.keys.kid", KEY_ID_BYTES, KEY_ID_BYTES) != key.key_id:
         raise WireError(WireReason.HASH_MISMATCH, "trust.keys.kid")
-    purpose = _PURPOSES.get(uint(parts[2], "trust.keys.purpose"))
-    if purpose is None:
-        raise WireError(WireReason.UNKNOWN_VALUE, "trust.keys.purpose")
+    purpose = member(parts[2], "trust.keys.purpose", _PURPOSES)
     starts, ends = uint(parts[3], "trust.keys.nbf"), uint(parts[4], "trust.keys.exp")
     if starts >= ends:
         raise WireError(WireReason.OUT_OF_RANGE, "trust.keys.exp")
