@@ -7,6 +7,7 @@ Must not: be trusted by its numbers alone; the hashes decide.
 import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import Final
 
 from wire.codec import Fields, Value, decode, encode
@@ -14,15 +15,17 @@ from wire.envelope import check_signed_by, parse_envelope, seal
 from wire.errors import WireError, WireReason
 from wire.keys import PublicKey, Signer
 from wire.names import ExternalAad
-from wire.status_list import MAX_LIST_ID, StatusList
+from wire.status_list import MAX_LIST_BYTES, MAX_LIST_ID, StatusList, check_times
 
-MAX_DELTA_BYTES: Final = 1024 * 1024
 MAX_FLIPS: Final = 200_000
 """More changes than this travel as a whole list."""
+MAX_DELTA_BYTES: Final = 4 * MAX_FLIPS + 512
+"""At most four bytes a change, and the rest."""
 
 _HASH_BYTES: Final = 32
 _VARINT_BITS, _LOW_BITS, _CONTINUES = 7, 0x7F, 0x80
-_MAX_SHIFT: Final = 28
+_MAX_SHIFT: Final = 21
+"""Four bytes hold 28 bits; an index in the largest list has 24."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,7 +49,8 @@ def make_delta(old: StatusList, new: StatusList) -> StatusDelta:
     Raises:
         WireError: OUT_OF_RANGE when they are not such, or too much changed to be worth a delta.
     """
-    if (old.list_id, len(old.bits)) != (new.list_id, len(new.bits)) or old.sequence >= new.sequence:
+    same = (old.tenant, old.list_id, len(old.bits)) == (new.tenant, new.list_id, len(new.bits))
+    if not same or old.sequence >= new.sequence:
         raise WireError(WireReason.OUT_OF_RANGE, "delta")
     changed = int.from_bytes(old.bits, "little") ^ int.from_bytes(new.bits, "little")
     flips = tuple(_set_bits(changed.to_bytes(len(old.bits), "little")))
@@ -70,7 +74,13 @@ def _set_bits(data: bytes) -> Iterable[int]:
 
 
 def seal_delta(delta: StatusDelta, signer: Signer) -> bytes:
-    """Sign a delta."""
+    """Sign a delta and check that it reads back.
+
+    Raises:
+        WireError: when the delta breaks a rule of the format.
+    """
+    if any(low >= high for low, high in pairwise((-1, *delta.flips))):
+        raise WireError(WireReason.NOT_CANONICAL, "delta.gaps")
     gaps, last = bytearray(), -1
     for index in delta.flips:
         gaps += _varint(index - last - 1)
@@ -86,7 +96,9 @@ def seal_delta(delta: StatusDelta, signer: Signer) -> bytes:
         8: delta.expires_at_s,
         9: delta.ttl_s,
     }
-    return seal(encode(claims, field="delta"), signer, ExternalAad.STATUS_DELTA)
+    payload = encode(claims, field="delta")
+    _parse(payload)
+    return seal(payload, signer, ExternalAad.STATUS_DELTA)
 
 
 def _varint(number: int) -> bytes:
@@ -114,6 +126,8 @@ def _gaps(data: bytes) -> tuple[int, ...]:
         number = shift = 0
     if shift:
         raise WireError(WireReason.NOT_CANONICAL, "delta.gaps")
+    if len(flips) > MAX_FLIPS or (flips and flips[-1] >= 8 * MAX_LIST_BYTES):
+        raise WireError(WireReason.OUT_OF_RANGE, "delta.gaps")
     return tuple(flips)
 
 
@@ -125,7 +139,11 @@ def open_delta(data: bytes, key: PublicKey) -> StatusDelta:
     """
     envelope = parse_envelope(data, field="delta", max_bytes=MAX_DELTA_BYTES)
     check_signed_by(envelope, key, ExternalAad.STATUS_DELTA, "delta")
-    fields = Fields(decode(envelope.payload, field="delta", max_bytes=MAX_DELTA_BYTES), "delta")
+    return _parse(envelope.payload)
+
+
+def _parse(payload: bytes) -> StatusDelta:
+    fields = Fields(decode(payload, field="delta", max_bytes=MAX_DELTA_BYTES), "delta")
     delta = StatusDelta(
         list_id=fields.uint(1, "list", MAX_LIST_ID),
         base_sequence=fields.uint(2, "base_sequence"),
@@ -138,8 +156,9 @@ def open_delta(data: bytes, key: PublicKey) -> StatusDelta:
         ttl_s=fields.uint(9, "ttl"),
     )
     fields.close()
-    if delta.sequence <= delta.base_sequence or delta.issued_at_s >= delta.expires_at_s:
+    if delta.sequence <= delta.base_sequence:
         raise WireError(WireReason.OUT_OF_RANGE, "delta.sequence")
+    check_times(issued_at_s=delta.issued_at_s, expires_at_s=delta.expires_at_s, ttl_s=delta.ttl_s, field="delta")
     return delta
 
 

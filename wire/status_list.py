@@ -10,22 +10,32 @@ from dataclasses import dataclass
 from typing import Final, cast
 
 from wire.codec import Fields, Value, decode, encode, octets, uint
-from wire.envelope import HEADER_ALGORITHM, HEADER_KEY_ID, Envelope, algorithm, parse_envelope, seal_with
+from wire.envelope import (
+    HEADER_ALGORITHM,
+    HEADER_KEY_ID,
+    Envelope,
+    algorithm,
+    check_key,
+    parse_envelope,
+    seal_with,
+)
 from wire.errors import WireError, WireReason
-from wire.keys import KEY_ID_BYTES, PublicKey, Signer
+from wire.keys import KEY_ID_BYTES, Algorithm, PublicKey, Signer
 from wire.names import ExternalAad, KeyId
-from wire.passes import MAX_TENANT_CHARACTERS, slug
+from wire.passes import MAX_STATUS_LIST, MAX_TENANT_CHARACTERS, slug
 
 MAX_LIST_BYTES: Final = 2 * 1024 * 1024
 """Uncompressed: 16.7 million passes; ten million take 1.25 MB."""
 MAX_TOKEN_BYTES: Final = MAX_LIST_BYTES + 4096
-MAX_LIST_ID: Final = 0xFFFF
+MAX_LIST_ID: Final = MAX_STATUS_LIST
 STATUS_TYPE: Final = "application/statuslist+cwt"
 
 _HEADER_TYPE: Final = 16
 _SUB, _EXP, _IAT = 2, 4, 6
 _STATUS_LIST, _TTL, _DOORWARD = 65533, 65534, -65537
-_MAX_SUBJECT: Final = 80
+_SUBJECT: Final = "urn:doorward:status:"
+_MAX_SUBJECT: Final = len(_SUBJECT) + MAX_TENANT_CHARACTERS + len(":65535")
+_MAX_HEADER_BYTES: Final = 64
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,10 +68,14 @@ def is_set(bits: bytes | bytearray, index: int) -> bool:
 
 
 def seal_status_list(status: StatusList, signer: Signer) -> bytes:
-    """Sign a status list as CWT; typ application/statuslist+cwt, external_aad empty (per the draft)."""
+    """Sign a status list as CWT and check that it reads back; external_aad is empty, as the draft has it.
+
+    Raises:
+        WireError: when the list breaks a rule of the format.
+    """
     compressed = zlib.compress(status.bits, 9)
     claims: dict[int | str, Value] = {
-        _SUB: f"urn:doorward:status:{status.tenant}:{status.list_id}",
+        _SUB: f"{_SUBJECT}{status.tenant}:{status.list_id}",
         _EXP: status.expires_at_s,
         _IAT: status.issued_at_s,
         _STATUS_LIST: {"bits": 1, "lst": compressed},
@@ -74,7 +88,9 @@ def seal_status_list(status: StatusList, signer: Signer) -> bytes:
         HEADER_KEY_ID: bytes(key.key_id),
         _HEADER_TYPE: STATUS_TYPE,
     }
-    return seal_with(header, encode(claims, field="status"), signer, ExternalAad.STATUS_LIST)
+    payload = encode(claims, field="status")
+    _parse(payload)
+    return seal_with(header, payload, signer, ExternalAad.STATUS_LIST)
 
 
 def status_key_id(data: bytes) -> KeyId:
@@ -83,39 +99,44 @@ def status_key_id(data: bytes) -> KeyId:
     Raises:
         WireError: when it is none.
     """
-    return _header(parse_envelope(data, field="status", max_bytes=MAX_TOKEN_BYTES))
+    return _header(parse_envelope(data, field="status", max_bytes=MAX_TOKEN_BYTES))[1]
 
 
-def _header(envelope: Envelope) -> KeyId:
-    fields = Fields(decode(envelope.protected, field="status", max_bytes=128), "status")
-    algorithm(fields.value(HEADER_ALGORITHM, "alg"), "status")
+def _header(envelope: Envelope) -> tuple[Algorithm, KeyId]:
+    fields = Fields(decode(envelope.protected, field="status", max_bytes=_MAX_HEADER_BYTES), "status")
+    found = algorithm(fields.value(HEADER_ALGORITHM, "alg"), "status")
     key_id = fields.octets(HEADER_KEY_ID, "kid", KEY_ID_BYTES, KEY_ID_BYTES)
     if fields.value(_HEADER_TYPE, "typ") != STATUS_TYPE:
         raise WireError(WireReason.UNKNOWN_VALUE, "status.typ")
     fields.close()
-    return KeyId(key_id)
+    return found, KeyId(key_id)
 
 
 def open_status_list(data: bytes, key: PublicKey) -> StatusList:
     """Verify and read a status list token.
 
     Raises:
-        WireError: KEY_INVALID when another key is named, SIGNATURE_INVALID, or a fault of form.
+        WireError: KEY_INVALID when another key is named, ALGORITHM_MISMATCH, SIGNATURE_INVALID, or a fault of form.
     """
     envelope = parse_envelope(data, field="status", max_bytes=MAX_TOKEN_BYTES)
-    if _header(envelope) != key.key_id:
-        raise WireError(WireReason.KEY_INVALID, "status.kid")
+    found, key_id = _header(envelope)
+    check_key(key, found, key_id, "status")
     envelope.verify(key, ExternalAad.STATUS_LIST, "status")
-    fields = Fields(decode(envelope.payload, field="status", max_bytes=MAX_TOKEN_BYTES), "status")
+    return _parse(envelope.payload)
+
+
+def _parse(payload: bytes) -> StatusList:
+    fields = Fields(decode(payload, field="status", max_bytes=MAX_TOKEN_BYTES), "status")
     subject = fields.text(_SUB, "sub", _MAX_SUBJECT)
     expires, issued = fields.uint(_EXP, "exp"), fields.uint(_IAT, "iat")
     compressed = _compressed(fields.value(_STATUS_LIST, "status_list"))
     ttl = fields.uint(_TTL, "ttl")
     list_id, sequence, size = _numbers(fields.array(_DOORWARD, "doorward", 3))
     fields.close()
-    tenant = slug(subject.removeprefix("urn:doorward:status:").partition(":")[0], "status.sub", MAX_TENANT_CHARACTERS)
-    if subject != f"urn:doorward:status:{tenant}:{list_id}" or issued >= expires:
-        raise WireError(WireReason.OUT_OF_RANGE, "status.sub")
+    tenant = slug(subject.removeprefix(_SUBJECT).partition(":")[0], "status.sub")
+    if subject != f"{_SUBJECT}{tenant}:{list_id}":
+        raise WireError(WireReason.UNKNOWN_VALUE, "status.sub")
+    check_times(issued_at_s=issued, expires_at_s=expires, ttl_s=ttl, field="status")
     return StatusList(
         tenant=tenant,
         list_id=list_id,
@@ -127,11 +148,19 @@ def open_status_list(data: bytes, key: PublicKey) -> StatusList:
     )
 
 
+def check_times(*, issued_at_s: int, expires_at_s: int, ttl_s: int, field: str) -> None:
+    """Refuse a list that expires before it starts or that may not be kept at all."""
+    if issued_at_s >= expires_at_s:
+        raise WireError(WireReason.OUT_OF_RANGE, f"{field}.exp")
+    if ttl_s < 1:
+        raise WireError(WireReason.OUT_OF_RANGE, f"{field}.ttl")
+
+
 def _compressed(value: Value) -> bytes:
     if type(value) is not dict or set(value) != {"bits", "lst"}:
         raise WireError(WireReason.WRONG_TYPE, "status.status_list")
     entries = cast("dict[str, Value]", value)
-    if entries["bits"] != 1:
+    if uint(entries["bits"], "status.status_list.bits") != 1:
         raise WireError(WireReason.UNKNOWN_VALUE, "status.status_list.bits")
     return octets(entries["lst"], "status.status_list.lst", 1, MAX_TOKEN_BYTES)
 
