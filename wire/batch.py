@@ -9,10 +9,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from wire.codec import MAX_UINT, Fields, Value, decode, encode, octets
-from wire.envelope import Envelope, check_signed_by, parse_envelope, seal
+from wire.codec import Fields, Value, decode, encode, octets
+from wire.envelope import check_signed_by, parse_envelope, seal
 from wire.errors import WireError, WireReason
-from wire.event import HASH_BYTES, MAX_EVENT_BYTES, MAX_NAME_CHARACTERS, chain_hash
+from wire.event import CHAIN_START, HASH_BYTES, MAX_EVENT_BYTES, MAX_NAME_CHARACTERS, chain_hash
 from wire.keys import PublicKey, Signer
 from wire.names import DeviceId, ExternalAad
 from wire.passes import slug
@@ -47,16 +47,22 @@ class Batch:
 
 
 def seal_batch(*, device: DeviceId, epoch: bytes, first: int, events: Sequence[bytes], signer: Signer) -> bytes:
-    """Sign a run of events with the device's key."""
+    """Sign a run of events with the device's key and check that it reads back.
+
+    Raises:
+        WireError: OUT_OF_RANGE for no event or too many, or another broken rule of the format.
+    """
     claims: dict[int | str, Value] = {
         1: str(device),
         2: epoch,
         3: first,
         4: first + len(events) - 1,
         5: list(events),
-        6: chain_hash(events[-1]),
+        6: chain_hash(events[-1]) if events else CHAIN_START,
     }
-    return seal(encode(claims, field="batch"), signer, ExternalAad.BATCH)
+    payload = encode(claims, field="batch")
+    _parse_batch(payload)
+    return seal(payload, signer, ExternalAad.BATCH)
 
 
 def open_batch(data: bytes, key: PublicKey) -> Batch:
@@ -68,11 +74,11 @@ def open_batch(data: bytes, key: PublicKey) -> Batch:
     """
     envelope = parse_envelope(data, field="batch", max_bytes=MAX_BATCH_BYTES)
     check_signed_by(envelope, key, ExternalAad.BATCH, "batch")
-    return _parse_batch(envelope)
+    return _parse_batch(envelope.payload)
 
 
-def _parse_batch(envelope: Envelope) -> Batch:
-    fields = Fields(decode(envelope.payload, field="batch", max_bytes=MAX_BATCH_BYTES), "batch")
+def _parse_batch(payload: bytes) -> Batch:
+    fields = Fields(decode(payload, field="batch", max_bytes=MAX_BATCH_BYTES), "batch")
     device = slug(fields.text(1, "device", MAX_NAME_CHARACTERS), "batch.device")
     epoch = fields.octets(2, "epoch", EPOCH_BYTES, EPOCH_BYTES)
     first, last = fields.uint(3, "first"), fields.uint(4, "last")
@@ -107,7 +113,11 @@ class Acknowledgement:
 
 
 def seal_acknowledgement(acknowledgement: Acknowledgement, signer: Signer) -> bytes:
-    """Sign an acknowledgement with the cloud's acknowledgement key."""
+    """Sign an acknowledgement with the cloud's acknowledgement key and check that it reads back.
+
+    Raises:
+        WireError: when the acknowledgement breaks a rule of the format.
+    """
     claims: dict[int | str, Value] = {
         1: str(acknowledgement.device),
         2: acknowledgement.epoch,
@@ -116,7 +126,9 @@ def seal_acknowledgement(acknowledgement: Acknowledgement, signer: Signer) -> by
         5: acknowledgement.backed_up,
         6: acknowledgement.issued_at_ms,
     }
-    return seal(encode(claims, field="acknowledgement"), signer, ExternalAad.ACKNOWLEDGEMENT)
+    payload = encode(claims, field="acknowledgement")
+    _parse_acknowledgement(payload)
+    return seal(payload, signer, ExternalAad.ACKNOWLEDGEMENT)
 
 
 def open_acknowledgement(data: bytes, key: PublicKey) -> Acknowledgement:
@@ -127,17 +139,25 @@ def open_acknowledgement(data: bytes, key: PublicKey) -> Acknowledgement:
     """
     envelope = parse_envelope(data, field="acknowledgement", max_bytes=MAX_ACKNOWLEDGEMENT_BYTES)
     check_signed_by(envelope, key, ExternalAad.ACKNOWLEDGEMENT, "acknowledgement")
-    payload = decode(envelope.payload, field="acknowledgement", max_bytes=MAX_ACKNOWLEDGEMENT_BYTES)
-    fields = Fields(payload, "acknowledgement")
+    return _parse_acknowledgement(envelope.payload)
+
+
+def _parse_acknowledgement(payload: bytes) -> Acknowledgement:
+    fields = Fields(
+        decode(payload, field="acknowledgement", max_bytes=MAX_ACKNOWLEDGEMENT_BYTES),
+        "acknowledgement",
+    )
     found = Acknowledgement(
         device=DeviceId(slug(fields.text(1, "device", MAX_NAME_CHARACTERS), "acknowledgement.device")),
         epoch=fields.octets(2, "epoch", EPOCH_BYTES, EPOCH_BYTES),
         durable=fields.uint(3, "durable"),
         head=fields.octets(4, "head", HASH_BYTES, HASH_BYTES),
-        backed_up=fields.uint(5, "backed_up", MAX_UINT),
+        backed_up=fields.uint(5, "backed_up"),
         issued_at_ms=fields.uint(6, "iat_ms"),
     )
     fields.close()
     if found.backed_up > found.durable:
         raise WireError(WireReason.OUT_OF_RANGE, "acknowledgement.backed_up")
+    if found.durable == 0 and found.head != CHAIN_START:
+        raise WireError(WireReason.HASH_MISMATCH, "acknowledgement.head")
     return found

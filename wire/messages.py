@@ -33,6 +33,7 @@ CA_FINGERPRINT_BYTES: Final = 10
 _ALPHABET: Final = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 _ALIASES: Final = str.maketrans({"O": "0", "I": "1", "L": "1"})
 _CLAIM_CHARACTERS: Final = 32
+_MAX_CLAIM_CHARACTERS: Final = 4 * _CLAIM_CHARACTERS
 _GROUP: Final = 4
 
 
@@ -53,10 +54,13 @@ def decode_claim_code(code: str) -> tuple[bytes, bytes]:
     """Read a claim code as (secret, CA fingerprint), forgiving case, spaces, hyphens and O/I/L.
 
     Raises:
-        WireError: OUT_OF_RANGE for a wrong length, WRONG_ALPHABET for a character outside base32.
+        WireError: TOO_LARGE beyond 128 characters, OUT_OF_RANGE for another number of them than 32, WRONG_ALPHABET
+            for one outside base32.
     """
-    if len(code) > 4 * _CLAIM_CHARACTERS:
+    if len(code) > _MAX_CLAIM_CHARACTERS:
         raise WireError(WireReason.TOO_LARGE, "claim_code")
+    if not code.isascii():  # some letters outside ASCII become one inside it in upper case
+        raise WireError(WireReason.WRONG_ALPHABET, "claim_code")
     text = code.replace("-", "").replace(" ", "").upper().translate(_ALIASES)
     if len(text) != _CLAIM_CHARACTERS:
         raise WireError(WireReason.OUT_OF_RANGE, "claim_code")

@@ -4,6 +4,7 @@ Invariant: an empty rule list admits nobody; a level or schedule that is named e
 Must not: evaluate a schedule; that needs a clock and a time zone.
 """
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
@@ -34,10 +35,16 @@ ALL_DAYS: Final = 0x7F
 ALWAYS: Final = 0
 """Schedule 0 is built in: every minute of every day, holidays included."""
 
-_MAX_NAME: Final = 64
+_MAX_TIMEZONE_CHARACTERS: Final = 64
 _MAX_MS: Final = 3_600_000
 _MAX_AGE_S: Final = 90 * 86_400
 _MAX_DAY: Final = 100_000
+_TIMEZONE: Final = re.compile(r"[A-Za-z0-9_+-]+(?:/[A-Za-z0-9_+-]+){0,2}")
+_MODES: Final = {int(mode): mode for mode in DoorMode}
+_ASSURANCES: Final = {int(level): level for level in Assurance}
+_STALENESS_RULES: Final = {int(rule): rule for rule in StalenessRule}
+_SUSPECT_RULES: Final = {int(rule): rule for rule in SuspectRule}
+_RELOCK_RULES: Final = {int(rule): rule for rule in RelockRule}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -159,7 +166,7 @@ def _parse_bundle(payload: bytes) -> PolicyBundle:
         door=DoorId(slug(fields.text(2, "door", MAX_TENANT_CHARACTERS), "policy.door")),
         version=fields.uint(3, "version"),
         issued_at_s=fields.uint(4, "iat"),
-        timezone=fields.text(5, "timezone", _MAX_NAME),
+        timezone=_parse_timezone(fields.text(5, "timezone", _MAX_TIMEZONE_CHARACTERS)),
         settings=_parse_settings(fields.value(6, "settings")),
         levels=_parse_levels(fields.value(7, "levels")),
         schedules=_parse_schedules(fields.value(8, "schedules")),
@@ -172,20 +179,26 @@ def _parse_bundle(payload: bytes) -> PolicyBundle:
     return bundle
 
 
+def _parse_timezone(name: str) -> str:
+    if _TIMEZONE.fullmatch(name) is None:  # no "..", no leading "/": the name is looked up as a path
+        raise WireError(WireReason.WRONG_ALPHABET, "policy.timezone")
+    return name
+
+
 def _parse_settings(value: Value) -> DoorSettings:
     fields = Fields(value, "policy.settings")
     settings = DoorSettings(
-        mode=DoorMode(fields.uint(1, "mode", max(DoorMode))),
-        minimum_assurance=Assurance(fields.uint(2, "minimum_assurance", max(Assurance))),
+        mode=fields.member(1, "mode", _MODES),
+        minimum_assurance=fields.member(2, "minimum_assurance", _ASSURANCES),
         max_revocation_age_s=fields.uint(3, "max_revocation_age_s", _MAX_AGE_S),
-        staleness=StalenessRule(fields.uint(4, "staleness", max(StalenessRule))),
+        staleness=fields.member(4, "staleness", _STALENESS_RULES),
         recently_issued_s=fields.uint(5, "recently_issued_s", _MAX_AGE_S),
-        suspect=SuspectRule(fields.uint(6, "suspect", max(SuspectRule))),
+        suspect=fields.member(6, "suspect", _SUSPECT_RULES),
         release_time_ms=fields.uint(7, "release_time_ms", _MAX_MS),
         extended_release_time_ms=fields.uint(8, "extended_release_time_ms", _MAX_MS),
         open_time_ms=fields.uint(9, "open_time_ms", _MAX_MS),
         pre_alarm_ms=fields.uint(10, "pre_alarm_ms", _MAX_MS),
-        relock=RelockRule(fields.uint(11, "relock", max(RelockRule))),
+        relock=fields.member(11, "relock", _RELOCK_RULES),
     )
     fields.close()
     if settings.release_time_ms == 0 or settings.pre_alarm_ms > settings.open_time_ms:

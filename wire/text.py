@@ -11,6 +11,8 @@ from wire.errors import WireError, WireReason
 
 PREFIX: Final = b"DW1:"
 MAX_TEXT_CHARACTERS: Final = 640
+MAX_TEXT_BYTES: Final = (MAX_TEXT_CHARACTERS - len(PREFIX)) // 3 * 2
+"""What fits: 424 bytes."""
 
 _ALPHABET: Final = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ $%*+-./:"
 _BAD: Final = 255
@@ -19,7 +21,13 @@ _GROUP: Final = 3
 
 
 def to_text(data: bytes) -> bytes:
-    """Write bytes as "DW1:" and Base45; ASCII."""
+    """Write bytes as "DW1:" and Base45; ASCII.
+
+    Raises:
+        WireError: TOO_LARGE for more than 424 bytes, whose text nobody would read.
+    """
+    if len(data) > MAX_TEXT_BYTES:
+        raise WireError(WireReason.TOO_LARGE, "text")
     out = bytearray(PREFIX)
     for high, low in zip(data[::2], data[1::2], strict=False):
         number = high << 8 | low
