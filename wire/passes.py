@@ -5,10 +5,9 @@ Must not: carry a name or a number of a person; the pass id is a pseudonym.
 """
 
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import Final
 
-from wire.codec import Fields, Value, array, decode, encode, uint
+from wire.codec import Fields, Value, array, decode, encode, member, uint
 from wire.envelope import (
     HEADER_ALGORITHM,
     HEADER_KEY_ID,
@@ -22,24 +21,36 @@ from wire.errors import WireError, WireReason
 from wire.keys import Algorithm, PublicKey, Signer, parse_key
 from wire.names import ExternalAad, KeyId, PassFlags, PassId, PassKind, Tenant
 
-MAX_PASS_BYTES: Final = 320
-"""A pass in a presentation of 448 bytes leaves 128 for header, payload and signature of the holder."""
+MAX_PASS_BYTES: Final = 256
+"""The longest that this grammar makes is 255 bytes; the rest bounds the work on anything else."""
 MAX_LIFETIME_S: Final = 31 * 86_400
 """Longest validity that parses; issuing defaults to 7 days so that revocation lists stay the exception."""
 MAX_ACCESS_LEVELS: Final = 16
 MAX_ACCESS_LEVEL: Final = 0xFFFF
+MAX_SCOPE_BYTES: Final = 4 + 3 * MAX_ACCESS_LEVELS
+"""Two array heads, kind, flags, and three bytes a level."""
 MAX_TENANT_CHARACTERS: Final = 32
 PASS_ID_BYTES: Final = 6
+MAX_STATUS_LIST: Final = 0xFFFF
+MAX_STATUS_INDEX: Final = 0xFFFF_FFFF
 
 _ISS, _EXP, _NBF, _IAT, _CTI, _CNF, _SCOPE = 1, 4, 5, 6, 7, 8, 9
 _CNF_COSE_KEY: Final = 1
 _SCOPE_PARTS: Final = 3
 _SLUG: Final = frozenset("abcdefghijklmnopqrstuvwxyz0123456789-")
-_KNOWN_FLAGS: Final = int(PassFlags.EXTENDED_RELEASE)
+PASS_KINDS: Final = {int(kind): kind for kind in PassKind}
+PASS_FLAGS: Final = {int(flags): flags for flags in (PassFlags.NONE, PassFlags.EXTENDED_RELEASE)}
+"""Every combination of known bits."""
 
 
 def make_pass_id(status_list: int, index: int) -> PassId:
-    """Join a status list number (u16) and an index in it (u32)."""
+    """Join a status list number (u16) and an index in it (u32).
+
+    Raises:
+        WireError: OUT_OF_RANGE when one of them is larger.
+    """
+    uint(status_list, "pass_id.list", MAX_STATUS_LIST)
+    uint(index, "pass_id.index", MAX_STATUS_INDEX)
     return PassId(status_list.to_bytes(2, "big") + index.to_bytes(4, "big"))
 
 
@@ -119,7 +130,7 @@ def parse_pass(data: bytes) -> SignedPass:
     """Parse a pass that stands alone.
 
     Raises:
-        WireError: for anything but one canonical pass of at most 320 bytes.
+        WireError: for anything but one canonical pass of at most 256 bytes.
     """
     return _from_envelope(parse_envelope(data, field="pass", max_bytes=MAX_PASS_BYTES))
 
@@ -149,12 +160,9 @@ def _parse_claims(value: Value) -> Pass:
     issued = fields.uint(_IAT, "iat")
     pass_id = fields.octets(_CTI, "cti", PASS_ID_BYTES, PASS_ID_BYTES)
     holder = _parse_holder(fields.value(_CNF, "cnf")) if fields.has(_CNF) else None
-    kind, flags, levels = _parse_scope(fields.octets(_SCOPE, "scope", 1, 128))
+    kind, flags, levels = _parse_scope(fields.octets(_SCOPE, "scope", 1, MAX_SCOPE_BYTES))
     fields.close()
-    starts = issued if not_before is None else not_before
-    if not issued <= starts < expires or expires - starts > MAX_LIFETIME_S:
-        raise WireError(WireReason.OUT_OF_RANGE, "pass.exp")
-    return Pass(
+    claims = Pass(
         issuer=Tenant(issuer),
         pass_id=PassId(pass_id),
         issued_at_s=issued,
@@ -165,6 +173,23 @@ def _parse_claims(value: Value) -> Pass:
         flags=flags,
         access_levels=levels,
     )
+    check_claims(claims)
+    return claims
+
+
+def check_claims(claims: Pass) -> None:
+    """Refuse claims whose values do not go together.
+
+    Raises:
+        WireError: NOT_CANONICAL for access levels that do not ascend, OUT_OF_RANGE for times.
+    """
+    levels = [*claims.access_levels]
+    if levels != sorted(set(levels)):
+        raise WireError(WireReason.NOT_CANONICAL, "pass.scope.levels")
+    if not claims.issued_at_s <= claims.starts_at_s < claims.expires_at_s:
+        raise WireError(WireReason.OUT_OF_RANGE, "pass.exp")
+    if claims.expires_at_s - claims.starts_at_s > MAX_LIFETIME_S:
+        raise WireError(WireReason.OUT_OF_RANGE, "pass.exp")
 
 
 def _parse_holder(value: Value) -> PublicKey:
@@ -175,27 +200,20 @@ def _parse_holder(value: Value) -> PublicKey:
 
 
 def _parse_scope(data: bytes) -> tuple[PassKind, PassFlags, tuple[int, ...]]:
-    parts = array(decode(data, field="pass.scope", max_bytes=128), "pass.scope", _SCOPE_PARTS)
+    parts = array(decode(data, field="pass.scope", max_bytes=MAX_SCOPE_BYTES), "pass.scope", _SCOPE_PARTS)
     if len(parts) != _SCOPE_PARTS:
         raise WireError(WireReason.MISSING_FIELD, "pass.scope")
     kind, flags, levels = parts
-    if type(kind) is not int or kind not in _KINDS:
-        raise WireError(WireReason.UNKNOWN_VALUE, "pass.scope.kind")
-    bits = uint(flags, "pass.scope.flags")
-    if bits & ~_KNOWN_FLAGS:
-        raise WireError(WireReason.UNKNOWN_VALUE, "pass.scope.flags")
-    return _KINDS[kind], PassFlags(bits), _parse_levels(levels)
-
-
-_KINDS: Final = {int(kind): kind for kind in PassKind}
+    return (
+        member(kind, "pass.scope.kind", PASS_KINDS),
+        member(flags, "pass.scope.flags", PASS_FLAGS),
+        _parse_levels(levels),
+    )
 
 
 def _parse_levels(value: Value) -> tuple[int, ...]:
     field = "pass.scope.levels"
-    levels = tuple([uint(item, field, MAX_ACCESS_LEVEL) for item in array(value, field, MAX_ACCESS_LEVELS)])
-    if any(low >= high for low, high in pairwise(levels)):
-        raise WireError(WireReason.NOT_CANONICAL, field)
-    return levels
+    return tuple([uint(item, field, MAX_ACCESS_LEVEL) for item in array(value, field, MAX_ACCESS_LEVELS)])
 
 
 def seal_pass(claims: Pass, signer: Signer) -> bytes:

@@ -9,15 +9,17 @@ from dataclasses import dataclass
 from typing import Final
 
 from wire.codec import Fields, Value, decode, encode
-from wire.envelope import HEADER_ALGORITHM, Envelope, algorithm, from_value, parse_envelope, seal_with
+from wire.envelope import HEADER_ALGORITHM, Envelope, algorithm, parse_envelope, seal_with
 from wire.errors import WireError, WireReason
 from wire.keys import Algorithm, PublicKey, Signer
 from wire.names import ExternalAad
-from wire.passes import SignedPass, parse_pass, pass_from_value
+from wire.passes import SignedPass, parse_pass, pass_from_value, slug
+from wire.recognise import match_rotating, pass_from_match
 
 MAX_PRESENTATION_BYTES: Final = 448
-"""Above this a level-L code needs more than version 15: under 2.5 px a module on a phone (spec §5)."""
+"""The longest that this grammar makes is 435 bytes (383 without nonce, which is what a code shows)."""
 MAX_AUDIENCE_CHARACTERS: Final = 65
+"""Two slugs of 32 and the "/" between them."""
 NONCE_BYTES: Final = 16
 ROTATION_S: Final = 15
 """How often a wallet signs anew."""
@@ -65,6 +67,36 @@ def parse_presented(data: bytes) -> RotatingPresentation | SignedPass:
     Raises:
         WireError: for anything else; WRONG_TYPE for a bare pass that names a holder key (its holder did not sign).
     """
+    return _recognise(data) or _parse(data)
+
+
+def _recognise(data: bytes) -> RotatingPresentation | None:
+    """Read the usual case in one step; None says nothing about `data` and leaves it to `_parse`."""
+    match = match_rotating(data)
+    signed = None if match is None else pass_from_match(match)
+    if match is None or signed is None:
+        return None
+    protected, payload, signature, presented, audience = match.group(
+        "protected", "payload", "signature", "presented", "audience"
+    )
+    envelope = Envelope(protected, payload, signature)
+    return RotatingPresentation(
+        signed_pass=signed,
+        algorithm=Algorithm.ESP256,
+        issued_at_s=int.from_bytes(presented, "big"),
+        audience=audience.decode("ascii"),
+        nonce=None,
+        envelope=envelope,
+        replay_key=_replay_key(envelope),
+    )
+
+
+def _replay_key(envelope: Envelope) -> bytes:
+    """Hash what the holder signed; two CBOR items in a row have one reading, so that no separator is needed."""
+    return hashlib.sha256(envelope.protected + envelope.payload).digest()
+
+
+def _parse(data: bytes) -> RotatingPresentation | SignedPass:
     envelope = parse_envelope(data, field="presentation", max_bytes=MAX_PRESENTATION_BYTES)
     header = decode(envelope.protected, field="presentation.protected", max_bytes=MAX_PRESENTATION_BYTES)
     if isinstance(header, dict) and _HEADER_KCWT in header:
@@ -89,6 +121,7 @@ def _parse_rotating(envelope: Envelope, header: Value) -> RotatingPresentation:
     audience = payload.text(_AUD, "aud", MAX_AUDIENCE_CHARACTERS)
     nonce = payload.octets(_CNONCE, "cnonce", NONCE_BYTES, NONCE_BYTES) if payload.has(_CNONCE) else None
     payload.close()
+    _check_audience(audience, bound=nonce is not None)
     return RotatingPresentation(
         signed_pass=signed,
         algorithm=found,
@@ -96,14 +129,23 @@ def _parse_rotating(envelope: Envelope, header: Value) -> RotatingPresentation:
         audience=audience,
         nonce=nonce,
         envelope=envelope,
-        replay_key=hashlib.sha256(envelope.protected + envelope.payload).digest(),
+        replay_key=_replay_key(envelope),
     )
+
+
+def _check_audience(audience: str, *, bound: bool) -> None:
+    """Refuse what is neither a site's slug nor, when bound to a door's nonce, "site/door"."""
+    places = audience.split("/")
+    if len(places) != (2 if bound else 1):
+        raise WireError(WireReason.UNKNOWN_VALUE, "presentation.aud")
+    for place in places:
+        slug(place, "presentation.aud")
 
 
 def seal_presentation(
     pass_bytes: bytes, signer: Signer, *, issued_at_s: int, audience: str, nonce: bytes | None = None
 ) -> bytes:
-    """Sign a presentation of a pass, as a wallet does.
+    """Sign a presentation of a pass, as a wallet does, and check that it reads back.
 
     Args:
         pass_bytes: the pass as issued.
@@ -113,7 +155,7 @@ def seal_presentation(
         nonce: 16 bytes from the door, over NFC only.
 
     Raises:
-        WireError: when the pass does not parse.
+        WireError: when the pass does not parse or names no holder, or another argument breaks the format.
     """
     pass_item = decode(pass_bytes, field="pass", max_bytes=MAX_PRESENTATION_BYTES)
     payload: dict[int | str, Value] = {_IAT: issued_at_s, _AUD: audience}
@@ -124,5 +166,6 @@ def seal_presentation(
         _HEADER_KCWT: pass_item,
         _HEADER_TYPE: _TYPE_KB_CWT,
     }
-    from_value(pass_item, "pass")
-    return seal_with(header, encode(payload, field="presentation"), signer, ExternalAad.PRESENTATION)
+    data = seal_with(header, encode(payload, field="presentation"), signer, ExternalAad.PRESENTATION)
+    parse_presented(data)
+    return data
