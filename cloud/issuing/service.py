@@ -1,0 +1,115 @@
+"""Issuing put together: keys, trust, status lists, policies, and the long poll that announces their changes.
+
+Invariant: an institution that exists has all its keys, a trust bundle and a status list.
+Must not: hold logic of its own.
+"""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ec
+
+from cloud.database import Connection, Pool
+from cloud.issuing.changes import Changes
+from cloud.issuing.keyring import Keyring
+from cloud.issuing.keys import FileKeyStore, KeyRole
+from cloud.issuing.policy import Policies
+from cloud.issuing.policy_models import PolicyDocument
+from cloud.issuing.status import Status
+from cloud.issuing.trust import Signed, Trust
+from wire.keys import Signer, key_from_p256
+from wire.names import DoorId, KeyPurpose, Tenant
+from wire.trust import TrustedKey
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Issuing:
+    """The parts."""
+
+    keyring: Keyring
+    trust: Trust
+    status: Status
+    policies: Policies
+    changes: Changes
+
+    async def found(self, connection: Connection, tenant: Tenant) -> None:
+        """Give a new institution its keys, trust bundle and first status list, in the transaction that makes it.
+
+        Raises:
+            CloudError: STATE_UNUSABLE.
+        """
+        await self.trust.found(connection, tenant)
+        await self.status.open_list(connection, tenant, 0)
+
+    async def acknowledgement_signer(self, tenant: Tenant) -> Signer:
+        """Give the key that acknowledges events.
+
+        Raises:
+            CloudError: INSTITUTION_UNKNOWN or KEY_UNUSABLE.
+        """
+        return await self.keyring.signer(tenant, KeyRole.ACKNOWLEDGEMENT)
+
+    async def put_policy(self, tenant: Tenant, door: DoorId, document: PolicyDocument) -> int:
+        """Give a door a policy and tell it; gives the version.
+
+        Raises:
+            CloudError: DOOR_UNKNOWN, POLICY_INVALID or KEY_UNUSABLE.
+        """
+        version = await self.policies.put(tenant, door, document)
+        self.changes.publish(tenant)
+        return version
+
+    async def rotate(self, tenant: Tenant, roles: Sequence[KeyRole]) -> Signed:
+        """Rotate keys and tell the doors; gives the new trust bundle.
+
+        Raises:
+            CloudError: INSTITUTION_UNKNOWN or ROOT_OFFLINE.
+        """
+        published = await self.trust.rotate(tenant, roles)
+        self.changes.publish(tenant)
+        return published
+
+
+def open_issuing(
+    pool: Pool,
+    *,
+    keys: Path,
+    authority: x509.Certificate,
+    now: Callable[[], datetime],
+    monotonic_s: Callable[[], float],
+    stopping: asyncio.Event,
+) -> Issuing:
+    """Put issuing together.
+
+    Args:
+        pool: the database.
+        keys: STATE/keys.
+        authority: the device CA, which the trust bundle lists.
+        now: the wall clock.
+        monotonic_s: a clock that never goes back.
+        stopping: ends long polls.
+    """
+    keyring = Keyring(pool, FileKeyStore(keys), now=now, monotonic_s=monotonic_s)
+    status = Status(pool, keyring, now=now)
+    return Issuing(
+        keyring=keyring,
+        trust=Trust(pool, keyring, _listed(authority), now=now),
+        status=status,
+        policies=Policies(pool, keyring, now=now),
+        changes=Changes(pool, status, stopping=stopping, monotonic_s=monotonic_s),
+    )
+
+
+def _listed(authority: x509.Certificate) -> TrustedKey:
+    public = authority.public_key()
+    assert isinstance(public, ec.EllipticCurvePublicKey)  # noqa: S101 - we make no other CA
+    return TrustedKey(
+        key=key_from_p256(public),
+        purpose=KeyPurpose.DEVICE_CA,
+        not_before_s=int(authority.not_valid_before_utc.timestamp()),
+        expires_at_s=int(authority.not_valid_after_utc.timestamp()),
+    )
