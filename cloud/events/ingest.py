@@ -1,0 +1,285 @@
+"""Group commit: batches that wait together are stored together.
+
+Invariant: a batch is answered only after the transaction that holds it has been committed; the queue is bounded in
+events and in batches a device.
+Must not: let the fault of one batch change the answer to another.
+"""
+
+import asyncio
+from collections import Counter, deque
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
+
+import asyncpg
+import structlog
+
+from cloud.database import ACQUIRE_S, AWAY, Pool
+from cloud.devices.guard import DeviceIdentity
+from cloud.errors import CloudError, Reason
+from cloud.events.admission import ALARMS, DeviceKey, Mark, Plan, Refused
+from cloud.events.metrics import IngestMetrics
+from cloud.events.partitions import NO_PARTITION, Partitions
+from cloud.events.reading import ReadBatch, read_batch
+from cloud.events.store import store, stored_events, touched_days
+from cloud.health import Check
+from wire.batch import Acknowledgement, seal_acknowledgement
+from wire.keys import Signer
+from wire.names import Tenant
+
+GROUP_EVENTS: Final = 10_000
+"""Most events of one transaction: about 30 ms of COPY, after which larger groups gain nothing."""
+MAX_WAITING_EVENTS: Final = 40_000
+"""Most events that wait (about 30 MB): under a second of work; more would only answer later."""
+MAX_WAITING_A_DEVICE: Final = 8
+"""Most batches of one device that wait; a door has one or two on their way."""
+STORE_S: Final = 30.0
+STUCK_S: Final = 10.0
+"""A batch that waits longer makes the service unhealthy."""
+_RETRY_S: Final = 1
+_DATABASE_RETRY_S: Final = 2
+_ROW_FAULTS: Final = (asyncpg.DataError, asyncpg.IntegrityConstraintViolationError)
+"""A fault of some row, as opposed to one of the connection: the others are stored without it."""
+_LOG: Final = structlog.get_logger(__name__)
+
+Acknowledgers = Callable[[Tenant], Awaitable[Signer]]
+"""Gives a tenant's acknowledgement key."""
+
+
+class JournalConflict(CloudError):
+    """A batch does not follow what is stored.
+
+    Args:
+        reason: SEQUENCE_GAP or CHAIN_BROKEN.
+        detail: for people.
+        durable: number of the last stored event of this journal; 0 for none.
+    """
+
+    def __init__(self, reason: Reason, detail: str, *, durable: int) -> None:
+        super().__init__(reason, detail)
+        self.durable = durable
+
+
+@dataclass(frozen=True, slots=True)
+class _Waiting:
+    """A batch, the key that will acknowledge it, who waits for the answer, and since when (monotonic)."""
+
+    batch: ReadBatch
+    signer: Signer
+    answer: asyncio.Future[bytes]
+    since_s: float
+
+
+class Ingest:
+    """Takes batches, stores them in groups, acknowledges them.
+
+    Args:
+        pool: the database.
+        acknowledgers: the tenants' acknowledgement keys.
+        metrics: counts.
+        now: the wall clock.
+    """
+
+    def __init__(
+        self, pool: Pool, acknowledgers: Acknowledgers, metrics: IngestMetrics, *, now: Callable[[], datetime]
+    ) -> None:
+        self._pool = pool
+        self._acknowledgers = acknowledgers
+        self._metrics = metrics
+        self._now = now
+        self._waiting: deque[_Waiting] = deque()
+        self._waiting_events = 0
+        self._waiting_batches: Counter[DeviceKey] = Counter()
+        self._arrived = asyncio.Event()
+        self._partitions = Partitions()
+
+    async def submit(self, who: DeviceIdentity, body: bytes) -> bytes:
+        """Store a batch and give the signed acknowledgement.
+
+        Raises:
+            JournalConflict: SEQUENCE_GAP when earlier events are missing, CHAIN_BROKEN when others are stored.
+            CloudError: BATCH_INVALID, BATCH_SIGNATURE_INVALID, BATCH_FOREIGN, CHAIN_BROKEN, EPOCH_CLOSED,
+                DEVICE_REVOKED, INGEST_BUSY or DATABASE_UNAVAILABLE; nothing of the batch is promised then.
+        """
+        try:
+            self._check_room(who)
+            signer = await self._acknowledgers(who.tenant)
+            batch = read_batch(body, who, now_ms=_unix_ms(self._now()))
+            return await self._enqueue(batch, signer)
+        except CloudError as error:
+            self._metrics.refused(error.reason)
+            raise
+
+    async def run(self) -> None:
+        """Store what waits, group by group; runs until cancelled."""
+        group: list[_Waiting] = []
+        try:
+            while True:
+                await self._arrived.wait()
+                group = self._take()
+                await self._settle(group)
+        finally:
+            for item in (*group, *self._waiting):
+                if not item.answer.done():
+                    item.answer.set_exception(_busy("The service is stopping."))
+            self._waiting.clear()
+
+    async def check(self) -> Check:
+        """Tell `/health` whether batches are answered in time."""
+        oldest = self._waiting[0].since_s if self._waiting else None
+        waited_s = 0.0 if oldest is None else asyncio.get_running_loop().time() - oldest
+        stuck = waited_s > STUCK_S
+        detail = f"The oldest batch has waited for {waited_s:.0f} s; see the log and the database." if stuck else None
+        return Check(ok=not stuck, value=self._waiting_events, detail=detail)
+
+    def _check_room(self, who: DeviceIdentity) -> None:
+        if self._waiting_events >= MAX_WAITING_EVENTS:
+            raise _busy("More events arrive than can be stored.")
+        if self._waiting_batches[who.tenant, who.device] >= MAX_WAITING_A_DEVICE:
+            raise _busy("This device has too many batches on their way; wait for their answers.")
+
+    async def _enqueue(self, batch: ReadBatch, signer: Signer) -> bytes:
+        loop = asyncio.get_running_loop()
+        answer: asyncio.Future[bytes] = loop.create_future()
+        self._waiting.append(_Waiting(batch, signer, answer, loop.time()))
+        self._waiting_events += len(batch.rows)
+        self._waiting_batches[batch.tenant, batch.device] += 1
+        self._metrics.waiting.set(self._waiting_events)
+        self._arrived.set()
+        return await answer
+
+    def _take(self) -> list[_Waiting]:
+        """Take the oldest batches, at most `GROUP_EVENTS` events (but at least one batch)."""
+        group: list[_Waiting] = []
+        events = 0
+        while self._waiting and (not group or events + len(self._waiting[0].batch.rows) <= GROUP_EVENTS):
+            item = self._waiting.popleft()
+            group.append(item)
+            events += len(item.batch.rows)
+            self._forget(item.batch)
+        self._metrics.waiting.set(self._waiting_events)
+        if not self._waiting:
+            self._arrived.clear()
+        return group
+
+    def _forget(self, batch: ReadBatch) -> None:
+        self._waiting_events -= len(batch.rows)
+        key = (batch.tenant, batch.device)
+        self._waiting_batches[key] -= 1
+        if not self._waiting_batches[key]:
+            del self._waiting_batches[key]
+
+    async def _settle(self, group: list[_Waiting]) -> None:
+        """Store a group and answer everybody in it, whatever happens."""
+        try:
+            await self._store(group)
+        except _ROW_FAULTS as error:
+            await self._one_by_one(group, error)
+        except (*AWAY, asyncpg.PostgresError, TimeoutError) as error:
+            _LOG.warning("events_not_stored", error=str(error), batches=len(group))
+            _fail(group, Reason.DATABASE_UNAVAILABLE, _UNAVAILABLE, retry_after_s=_DATABASE_RETRY_S)
+        except Exception as error:  # noqa: BLE001 - the supervisor of the worker: a fault costs one group, not the service
+            _LOG.error("ingest_failed", exc_info=error, batches=len(group))
+            _fail(group, Reason.INTERNAL, "An unexpected fault; the service's log tells more.")
+
+    async def _one_by_one(self, group: list[_Waiting], error: asyncpg.PostgresError) -> None:
+        """Find the batch that PostgreSQL refuses, and store the others."""
+        self._partitions.forget()
+        if len(group) > 1 or isinstance(error, NO_PARTITION):
+            for item in group:
+                await self._settle_alone(item)
+        else:
+            self._refuse_rows(group[0], error)
+
+    async def _settle_alone(self, item: _Waiting) -> None:
+        try:
+            await self._store([item])
+        except _ROW_FAULTS as error:
+            self._refuse_rows(item, error)
+        except (*AWAY, asyncpg.PostgresError, TimeoutError) as error:
+            _LOG.warning("events_not_stored", error=str(error), batches=1)
+            _fail([item], Reason.DATABASE_UNAVAILABLE, _UNAVAILABLE, retry_after_s=_DATABASE_RETRY_S)
+
+    def _refuse_rows(self, item: _Waiting, error: asyncpg.PostgresError) -> None:
+        _LOG.error("events_refused_by_database", error=str(error), device=item.batch.device, first=item.batch.first)
+        detail = f"The database refuses an event of this batch: {error.args[0] if error.args else error}"
+        _fail([item], Reason.BATCH_INVALID, detail)
+
+    async def _store(self, group: Sequence[_Waiting]) -> None:
+        batches = [item.batch for item in group]
+        loop = asyncio.get_running_loop()
+        async with asyncio.timeout(STORE_S), self._pool.acquire(timeout=ACQUIRE_S) as connection:
+            if self._partitions.missing(days := touched_days(batches)):
+                await self._partitions.ensure(connection, days)
+            started_s = loop.time()
+            plan = await store(connection, batches, now=self._now())
+        self._metrics.commit_s.observe(loop.time() - started_s)
+        events = stored_events(plan)
+        self._metrics.group_events.observe(events)
+        self._metrics.events.inc(events)
+        self._answer(group, plan)
+
+    def _answer(self, group: Sequence[_Waiting], plan: Plan) -> None:
+        """Give each batch its answer; batches of one journal share one acknowledgement."""
+        signed: dict[tuple[DeviceKey, bytes], bytes] = {}
+        now_ms = _unix_ms(self._now())
+        for item, verdict in zip(group, plan.verdicts, strict=True):
+            if item.answer.done():
+                continue
+            if isinstance(verdict, Refused):
+                item.answer.set_exception(_refusal(item.batch, verdict))
+                continue
+            key = ((item.batch.tenant, item.batch.device), item.batch.epoch)
+            if key not in signed:
+                signed[key] = _acknowledge(item, plan.answers[key], now_ms)
+            self._metrics.batches.inc()
+            item.answer.set_result(signed[key])
+
+
+_CONFLICTS: Final = frozenset({Reason.SEQUENCE_GAP, Reason.CHAIN_BROKEN})
+_UNAVAILABLE: Final = "The database does not answer; the same batch may be stored soon, or is already: send it again."
+
+
+def _acknowledge(item: _Waiting, mark: Mark, now_ms: int) -> bytes:
+    acknowledgement = Acknowledgement(
+        device=item.batch.device,
+        epoch=item.batch.epoch,
+        durable=mark.durable,
+        head=mark.head,
+        backed_up=mark.backed_up,
+        issued_at_ms=now_ms,
+    )
+    return seal_acknowledgement(acknowledgement, item.signer)
+
+
+def _refusal(batch: ReadBatch, verdict: Refused) -> CloudError:
+    if verdict.reason in ALARMS:
+        _LOG.warning(
+            "journal_alarm",
+            reason=verdict.reason.name,
+            tenant=batch.tenant,
+            device=batch.device,
+            epoch=batch.epoch.hex(),
+            first=batch.first,
+            durable=verdict.durable,
+        )
+    if verdict.reason in _CONFLICTS:
+        return JournalConflict(verdict.reason, verdict.detail, durable=verdict.durable)
+    return CloudError(verdict.reason, verdict.detail)
+
+
+def _fail(group: Sequence[_Waiting], reason: Reason, detail: str, *, retry_after_s: int | None = None) -> None:
+    for item in group:
+        if not item.answer.done():
+            item.answer.set_exception(CloudError(reason, detail, retry_after_s=retry_after_s))
+
+
+def _busy(fact: str) -> CloudError:
+    return CloudError(
+        Reason.INGEST_BUSY, f"{fact} The device keeps its events and tries again.", retry_after_s=_RETRY_S
+    )
+
+
+def _unix_ms(instant: datetime) -> int:
+    return int(instant.timestamp() * 1000)
