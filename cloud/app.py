@@ -28,18 +28,34 @@ from cloud.devices.authority import open_authority
 from cloud.devices.guard import DeviceGuard
 from cloud.devices.last_seen import LastSeen
 from cloud.doors import routes as doors
-from cloud.health import Health, database_check, disk_check, examine, memory_check, schema_check
+from cloud.events import routes_api as events_api
+from cloud.events.ingest import Ingest
+from cloud.events.metrics import IngestMetrics
+from cloud.events.routes_device import ingest_route
+from cloud.health import Health, HealthCheck, database_check, disk_check, examine, memory_check, schema_check
 from cloud.institutions import routes as institutions
-from cloud.keystore import KeyStore
+from cloud.issuing import routes_api as issuing_api
+from cloud.issuing import routes_device as issuing_device
+from cloud.issuing.service import open_issuing
 from cloud.limits import AttemptLimiter
 from cloud.metrics import MEDIA_TYPE, Metrics
+from cloud.passes import routes as passes
+from cloud.passes.service import Passes
 from cloud.problems import respond
 from cloud.settings import MIB, CloudSettings
 from cloud.state import Cloud, CloudState
+from wire.messages import DEVICE_EVENTS
 
-API_ROUTERS: Final[tuple[ControllerRouterHandler, ...]] = (institutions.router, doors.router, device_api.router)
+API_ROUTERS: Final[tuple[ControllerRouterHandler, ...]] = (
+    institutions.router,
+    doors.router,
+    device_api.router,
+    issuing_api.router,
+    passes.router,
+    events_api.router,
+)
 """Routes under /api/v1; each needs an operator token unless its `opt` says public."""
-DEVICE_ROUTERS: Final[tuple[ControllerRouterHandler, ...]] = (routes_device.router,)
+DEVICE_ROUTERS: Final[tuple[ControllerRouterHandler, ...]] = (routes_device.router, issuing_device.router)
 """Routes of the device listener; one that takes a parameter `device` needs a client certificate."""
 _API_BODY_BYTES: Final = MIB
 _DEVICE_BODY_BYTES: Final = 64 * 1024
@@ -69,32 +85,50 @@ async def open_state(
         CloudError: STATE_UNUSABLE.
     """
     await ensure_operator_token(pool, settings.state / "operator.token", now=now())
+    stop = stopping or asyncio.Event()
     last_seen = LastSeen(pool, now=now)
-    version = max(migration.number for migration in known_migrations())
+    metrics = Metrics()
+    authority = open_authority(settings.state / "ca", now=now())
+    issuing = open_issuing(
+        pool,
+        keys=settings.state / "keys",
+        authority=authority.certificate,
+        now=now,
+        monotonic_s=time.monotonic,
+        stopping=stop,
+    )
+    ingest = Ingest(pool, issuing.acknowledgement_signer, IngestMetrics(metrics.registry), now=now)
     return CloudState(
         pool=pool,
-        keys=KeyStore(settings.state / "keys"),
-        authority=open_authority(settings.state / "ca", now=now()),
+        issuing=issuing,
+        passes=Passes(pool, issuing, now=now),
+        ingest=ingest,
+        authority=authority,
         devices=DeviceGuard(pool, last_seen, monotonic_s=time.monotonic),
         operators=OperatorGuard(pool, now=now, monotonic_s=time.monotonic),
         last_seen=last_seen,
         attempts=AttemptLimiter(),
-        metrics=Metrics(),
-        checks={
-            "database": database_check(pool),
-            "schema": schema_check(pool, expected=version),
-            "disk": disk_check(settings.state, min_free_bytes=settings.min_free_bytes),
-            "memory": memory_check(),
-        },
+        metrics=metrics,
+        checks=_checks(settings, pool, ingest),
         now=now,
         monotonic_s=time.monotonic,
-        stopping=stopping or asyncio.Event(),
+        stopping=stop,
     )
 
 
-def plain_device_routes(_cloud: CloudState) -> Mapping[tuple[str, str], PlainRoute]:
+def _checks(settings: CloudSettings, pool: Pool, ingest: Ingest) -> dict[str, HealthCheck]:
+    return {
+        "database": database_check(pool),
+        "schema": schema_check(pool, expected=max(migration.number for migration in known_migrations())),
+        "disk": disk_check(settings.state, min_free_bytes=settings.min_free_bytes),
+        "memory": memory_check(),
+        "ingest": ingest.check,
+    }
+
+
+def plain_device_routes(cloud: CloudState) -> Mapping[tuple[str, str], PlainRoute]:
     """Give the device listener's hot routes, which bypass the framework: (method, path) -> route."""
-    return {}
+    return {("POST", DEVICE_EVENTS): ingest_route(cloud)}
 
 
 def make_api(cloud: CloudState) -> Entry:

@@ -55,6 +55,7 @@ class Reason(Enum):
     DEVICE_REVOKED = ("DEVICE_REVOKED", 403)
     # What this service cannot do now
     DATABASE_UNAVAILABLE = ("DATABASE_UNAVAILABLE", 503)
+    SERVICE_BUSY = ("SERVICE_BUSY", 503)
     INTERNAL = ("INTERNAL", 500)
     # What stops it from starting
     POSTGRES_MISSING = ("POSTGRES_MISSING", 503)

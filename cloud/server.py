@@ -149,6 +149,7 @@ async def _serve_until(
 def _background(started: _Started, progress: Progress) -> Iterator[Coroutine[Any, Any, None]]:
     """Give the tasks that run beside the servers until the stop."""
     yield started.cloud.last_seen.run()
+    yield started.cloud.ingest.run()
     yield _renew_certificate(started)
     if started.cluster is not None:
         yield started.cluster.supervise(progress)

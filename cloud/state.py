@@ -17,10 +17,12 @@ from cloud.database import Pool
 from cloud.devices.authority import DeviceAuthority
 from cloud.devices.guard import DeviceGuard, DeviceIdentity
 from cloud.devices.last_seen import LastSeen
+from cloud.events.ingest import Ingest
 from cloud.health import HealthCheck
-from cloud.keystore import KeyStore
+from cloud.issuing.service import Issuing
 from cloud.limits import AttemptLimiter
 from cloud.metrics import Metrics
+from cloud.passes.service import Passes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,7 +31,9 @@ class CloudState:
 
     Args:
         pool: connections to PostgreSQL.
-        keys: the tenants' signing keys.
+        issuing: the tenants' keys and the documents that they sign.
+        passes: issues and revokes them.
+        ingest: stores the doors' events.
         authority: the device CA.
         devices: who is calling on the device listener.
         operators: who is calling on the API listener.
@@ -43,7 +47,9 @@ class CloudState:
     """
 
     pool: Pool
-    keys: KeyStore
+    issuing: Issuing
+    passes: Passes
+    ingest: Ingest
     authority: DeviceAuthority
     devices: DeviceGuard
     operators: OperatorGuard

@@ -57,7 +57,7 @@ async def simple_re_enrol(request: Request[Any, Any, Any], cloud: Cloud, device:
 @get(DEVICE_BOOTSTRAP)
 async def bootstrap(cloud: Cloud, device: Device) -> Bootstrap:
     """Tell a device where it stands and which root key to pin."""
-    return await service.bootstrap(cloud.pool, cloud.keys, device)
+    return await service.bootstrap(cloud.pool, cloud.issuing.keyring, device)
 
 
 async def identify(request: Request[Any, Any, Any], cloud: Cloud) -> DeviceIdentity:

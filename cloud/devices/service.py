@@ -14,7 +14,7 @@ from cloud.devices.guard import DeviceIdentity
 from cloud.devices.models import Bootstrap, Device, DeviceCertificate, Devices
 from cloud.errors import CloudError, Reason
 from cloud.institutions.service import require_institution
-from cloud.keystore import KeyRole, KeyStore
+from cloud.issuing.keyring import Keyring
 from cloud.models import Pagination
 from wire.codec import encode
 
@@ -61,7 +61,7 @@ async def revoke_device(pool: Pool, tenant: str, device: str, *, now: datetime) 
     return _device(row, now)
 
 
-async def bootstrap(pool: Pool, keys: KeyStore, identity: DeviceIdentity) -> Bootstrap:
+async def bootstrap(pool: Pool, keyring: Keyring, identity: DeviceIdentity) -> Bootstrap:
     """Tell a device where it stands and which root key to pin."""
     row = await pool.fetchrow(
         "SELECT doors.site, doors.access_point, institutions.timezone"
@@ -71,7 +71,7 @@ async def bootstrap(pool: Pool, keys: KeyStore, identity: DeviceIdentity) -> Boo
         identity.door,
     )
     assert row is not None  # noqa: S101 - a foreign key of the device's row, and doors are never deleted
-    root = keys.signer(identity.tenant, KeyRole.ROOT).public_key
+    root = await keyring.root_key(identity.tenant)
     return Bootstrap(
         tenant=identity.tenant,
         site=row["site"],

@@ -12,7 +12,7 @@ from cloud.state import Cloud
 @post("/")
 async def make_institution(data: JSONBody[NewInstitution], cloud: Cloud) -> Institution:
     """Make an institution with its signing keys."""
-    return await service.make_institution(cloud.pool, cloud.keys, data, now=cloud.now())
+    return await service.make_institution(cloud.pool, cloud.issuing, data, now=cloud.now())
 
 
 @get("/")

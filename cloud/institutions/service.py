@@ -4,7 +4,6 @@ Invariant: an institution that exists has all its keys.
 Must not: make keys for an institution twice.
 """
 
-import asyncio
 from datetime import datetime
 from functools import cache
 from zoneinfo import available_timezones
@@ -14,13 +13,13 @@ import asyncpg
 from cloud.database import ACQUIRE_S, Pool, Source
 from cloud.errors import CloudError, Reason
 from cloud.institutions.models import Institution, Institutions, NewInstitution
-from cloud.keystore import KeyStore
+from cloud.issuing.service import Issuing
 from cloud.models import Pagination
 from wire.names import Tenant
 
 
-async def make_institution(pool: Pool, keys: KeyStore, new: NewInstitution, *, now: datetime) -> Institution:
-    """Make an institution and its keys; all or nothing in the database, and keys are made only once.
+async def make_institution(pool: Pool, issuing: Issuing, new: NewInstitution, *, now: datetime) -> Institution:
+    """Make an institution with its keys, trust bundle and status list; all or nothing.
 
     Raises:
         CloudError: INSTITUTION_EXISTS or TIME_ZONE_UNKNOWN.
@@ -37,7 +36,7 @@ async def make_institution(pool: Pool, keys: KeyStore, new: NewInstitution, *, n
                 new.timezone,
                 now,
             )
-            await asyncio.to_thread(keys.make, Tenant(new.id))
+            await issuing.found(connection, Tenant(new.id))
     except asyncpg.UniqueViolationError as error:
         raise CloudError(Reason.INSTITUTION_EXISTS, f"There is already an institution {new.id}.") from error
     return Institution(id=new.id, name=new.name, timezone=new.timezone, created_at=now)
