@@ -65,13 +65,18 @@ class Diagnostics:
             OSError: the socket cannot be made.
         """
         self._path.unlink(missing_ok=True)
-        server = await asyncio.start_unix_server(self._client, self._path, limit=MAX_QUESTION_BYTES)
-        self._path.chmod(SOCKET_MODE)
-        try:
-            async with server:
-                await server.serve_forever()
-        finally:
-            self._path.unlink(missing_ok=True)
+        async with asyncio.TaskGroup() as clients:
+
+            def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+                clients.create_task(self._client(reader, writer))
+
+            server = await asyncio.start_unix_server(accept, self._path, limit=MAX_QUESTION_BYTES)
+            self._path.chmod(SOCKET_MODE)
+            try:
+                async with server:
+                    await server.serve_forever()
+            finally:
+                self._path.unlink(missing_ok=True)
 
     async def _client(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._clients += 1
@@ -102,7 +107,8 @@ class Diagnostics:
             try:
                 question = _parse(line)
                 if question.get("ask") == "watch":
-                    await self._watch(writer)
+                    await self._watch(reader, writer)
+                    return
                 await _write(writer, await self._answer(question))
             except (QuestionError, StoreError) as error:
                 await _write(writer, {"error": str(error)})
@@ -120,21 +126,29 @@ class Diagnostics:
             return {"events": [plain_event(seq, data) for seq, data in rows]}
         raise QuestionError('ask one of "status", "events", "watch"')
 
-    async def _watch(self, writer: asyncio.StreamWriter) -> None:
+    async def _watch(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         lines: asyncio.Queue[Journaled] = asyncio.Queue(WATCHED_LINES)
         self._lost[lines] = 0
         self._watchers.add(lines)
         try:
-            await _write(writer, {"watching": True})
-            while True:
-                journaled = await lines.get()
-                lost, self._lost[lines] = self._lost[lines], 0
-                if lost:
-                    await _write(writer, {"lost": lost})
-                await _write(writer, {"event": plain_journaled(journaled)})
+            async with asyncio.TaskGroup() as both:
+                telling = both.create_task(self._tell(lines, writer))
+                await reader.read(1)  # the watcher has left, or says something, which ends the watching as well
+                telling.cancel()
+        except* (ConnectionError, TimeoutError):
+            pass  # the technician has left
         finally:
             self._watchers.discard(lines)
             del self._lost[lines]
+
+    async def _tell(self, lines: asyncio.Queue[Journaled], writer: asyncio.StreamWriter) -> None:
+        await _write(writer, {"watching": True})
+        while True:
+            journaled = await lines.get()
+            lost, self._lost[lines] = self._lost[lines], 0
+            if lost:
+                await _write(writer, {"lost": lost})
+            await _write(writer, {"event": plain_journaled(journaled)})
 
 
 def _parse(line: bytes) -> dict[str, Json]:

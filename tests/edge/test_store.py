@@ -1,0 +1,252 @@
+"""The store: what it says is durable is there after anything."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+from typing import TYPE_CHECKING
+
+import pytest
+
+from edge.core.effects import EventDraft, ReplayMark
+from edge.core.instant import Instant
+from edge.database import Database, Document, Entry, HeadMismatchError, Identity
+from edge.schema import MIGRATIONS, SchemaTooNewError, migrate
+from edge.store import Store, StoreError, StoreReason, open_database
+from wire.batch import Acknowledgement
+from wire.event import CHAIN_START, chain_hash, parse_event
+from wire.names import ClockState, DeviceId, DoorId, EventKind
+from wire.status_list import StatusList
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from pathlib import Path
+
+IDENTITY = Identity(device=DeviceId("dev-a"), door=DoorId("main"), access_point="in")
+NOW = Instant(wall_ms=1_800_000_000_000, monotonic_ms=1_000, clock=ClockState.TRUSTED)
+EPOCH = b"epoch-01"
+
+
+def note(kind: EventKind = EventKind.STARTED) -> Entry:
+    return Entry(draft=EventDraft(kind=kind, at=NOW))
+
+
+def database(path: Path, epoch: bytes = EPOCH) -> Database:
+    return Database(path, IDENTITY, new_epoch=epoch)
+
+
+@pytest.fixture
+async def store(tmp_path: Path) -> AsyncIterator[Store]:
+    opened = Store(database(tmp_path / "journal.db"), max_events=100)
+    yield opened
+    await opened.aclose()
+
+
+def acknowledgement(
+    journal: list[bytes], durable: int, *, backed_up: int = 0, head: bytes | None = None
+) -> Acknowledgement:
+    own = chain_hash(journal[durable - 1]) if journal and durable else CHAIN_START
+    return Acknowledgement(
+        device=IDENTITY.device,
+        epoch=EPOCH,
+        durable=durable,
+        head=own if head is None else head,
+        backed_up=backed_up,
+        issued_at_ms=NOW.wall_ms,
+    )
+
+
+def test_events_are_numbered_and_chained_across_restarts(tmp_path: Path):
+    first = database(tmp_path / "journal.db")
+    first.append([note(), note()])
+    first.close()
+    second = database(tmp_path / "journal.db", b"epoch-02")
+    second.append([note()])
+    rows = second.events_after(0, 10)
+    second.close()
+    events = [parse_event(data) for _, data in rows]
+    assert [event.seq for event in events] == [1, 2, 3]
+    assert [event.boot for event in events] == [1, 1, 2]
+    assert [event.prev for event in events] == [CHAIN_START, chain_hash(rows[0][1]), chain_hash(rows[1][1])]
+    assert second.epoch == EPOCH
+
+
+async def test_appends_that_wait_together_keep_their_order(store: Store):
+    done = await asyncio.gather(*(store.append(note()) for _ in range(300)))
+    assert [each.seq for each in done] == list(range(1, 301))
+    assert len(await store.events_after(0, 1_000)) == 300
+
+
+async def test_a_mark_is_committed_with_its_event(store: Store):
+    mark = ReplayMark(key=bytes(32), expires_wall_ms=5_000, expires_monotonic_ms=9_000)
+    await store.append(Entry(draft=note().draft, mark=mark))
+    assert await store.replay_marks() == [(bytes(32), 5_000)]
+    await store.forget_marks(5_000)
+    assert await store.replay_marks() == [(bytes(32), 5_000)]
+    await store.forget_marks(5_001)
+    assert await store.replay_marks() == []
+
+
+async def test_nothing_is_written_of_a_group_with_an_invalid_event(store: Store):
+    bad = Entry(draft=EventDraft(kind=EventKind.STARTED, at=NOW, reader="Not A Name"))
+    results = await asyncio.gather(store.append(bad), store.append(bad), return_exceptions=True)
+    assert all(isinstance(result, Exception) for result in results)
+    journaled = await store.append(note())
+    assert journaled.seq == 1
+
+
+async def test_an_acknowledgement_with_another_head_changes_nothing(store: Store):
+    await store.append(note())
+    wrong = acknowledgement([], 1, head=bytes(32))
+    with pytest.raises(HeadMismatchError):
+        await store.acknowledge(wrong)
+    assert (await store.marks()).durable == 0
+
+
+async def test_an_acknowledgement_of_events_that_never_were_is_refused(store: Store):
+    await store.append(note())
+    with pytest.raises(HeadMismatchError):
+        await store.acknowledge(acknowledgement([], 7, head=bytes(32)))
+
+
+async def test_a_restored_cloud_may_take_its_mark_back(store: Store):
+    journal = [(await store.append(note())).data for _ in range(5)]
+    await store.acknowledge(acknowledgement(journal, 5))
+    await store.acknowledge(acknowledgement(journal, 2))
+    assert (await store.marks()).durable == 2
+    await store.acknowledge(acknowledgement(journal, 0))
+    assert (await store.marks()).durable == 0
+
+
+async def test_acknowledged_events_are_dropped_oldest_first_beyond_the_limit(store: Store):
+    journal = [(await store.append(note())).data for _ in range(150)]
+    await store.acknowledge(acknowledgement(journal, 150))
+    marks = await store.marks()
+    assert (marks.first, marks.last, marks.durable) == (51, 150, 150)
+
+
+async def test_unacknowledged_events_are_never_dropped(store: Store):
+    journal = [(await store.append(note())).data for _ in range(150)]
+    await store.acknowledge(acknowledgement(journal, 10))
+    marks = await store.marks()
+    assert marks.first == 10  # what the mark itself is checked against stays
+    assert store.alarmed
+
+
+async def test_twice_the_limit_of_unsent_events_refuses_more(store: Store):
+    await asyncio.gather(*(store.append(note()) for _ in range(200)))
+    with pytest.raises(StoreError) as caught:
+        await store.append(note())
+    assert caught.value.reason is StoreReason.FULL
+
+
+async def test_a_closed_store_says_so(tmp_path: Path):
+    store = Store(database(tmp_path / "journal.db"), max_events=10)
+    await store.aclose()
+    await store.aclose()
+    with pytest.raises(StoreError) as caught:
+        await store.append(note())
+    assert caught.value.reason is StoreReason.CLOSED
+
+
+async def test_a_full_disk_is_named_and_survived(store: Store):
+    pages = store._database._connection.execute("PRAGMA page_count").fetchone()[0]
+    await store.append(note())
+    store._database._connection.execute(f"PRAGMA max_page_count = {pages}")
+    with pytest.raises(StoreError) as caught:
+        await asyncio.gather(*(store.append(note()) for _ in range(200)))
+    assert caught.value.reason is StoreReason.FULL
+    before = (await store.marks()).last
+    store._database._connection.execute("PRAGMA max_page_count = 100000")
+    assert (await store.append(note())).seq == before + 1
+
+
+@pytest.mark.parametrize("damage", [b"this is no database at all" * 300, b""])
+def test_a_damaged_file_is_set_aside_and_a_new_epoch_begins(tmp_path: Path, damage: bytes):
+    path = tmp_path / "journal.db"
+    path.write_bytes(damage)
+    opened, aside = open_database(path, IDENTITY, new_epoch=EPOCH)
+    opened.append([note()])
+    opened.close()
+    assert (aside is None) == (damage == b"")
+    if aside is not None:
+        assert aside.read_bytes() == damage
+
+
+def test_a_broken_chain_is_found_at_start(tmp_path: Path):
+    path = tmp_path / "journal.db"
+    opened = database(path)
+    opened.append([note(), note(), note()])
+    opened.close()
+    with sqlite3.connect(path) as raw:
+        raw.execute("UPDATE journal SET bytes = (SELECT bytes FROM journal WHERE seq = 1) WHERE seq = 2")
+    raw.close()
+    again, aside = open_database(path, IDENTITY, new_epoch=b"epoch-02")
+    assert aside is not None
+    assert again.epoch == b"epoch-02"
+    again.close()
+
+
+def test_unreadable_event_bytes_are_found_at_start(tmp_path: Path):
+    path = tmp_path / "journal.db"
+    opened = database(path)
+    opened.append([note()])
+    opened.close()
+    with sqlite3.connect(path) as raw:
+        raw.execute("UPDATE journal SET bytes = x'00'")
+    raw.close()
+    again, aside = open_database(path, IDENTITY, new_epoch=b"epoch-02")
+    again.close()
+    assert aside is not None
+
+
+def test_a_schema_of_a_newer_release_is_refused(tmp_path: Path):
+    path = tmp_path / "journal.db"
+    raw = sqlite3.connect(path, isolation_level=None)
+    raw.execute("PRAGMA user_version = 99")
+    with pytest.raises(SchemaTooNewError):
+        migrate(raw)
+    raw.close()
+    with pytest.raises(StoreError) as caught:
+        open_database(path, IDENTITY, new_epoch=EPOCH)
+    assert caught.value.reason is StoreReason.SCHEMA
+
+
+def test_migrating_twice_changes_nothing(tmp_path: Path):
+    raw = sqlite3.connect(tmp_path / "journal.db", isolation_level=None)
+    migrate(raw)
+    migrate(raw)
+    assert raw.execute("PRAGMA user_version").fetchone() == (len(MIGRATIONS),)
+    raw.close()
+
+
+def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path):
+    with pytest.raises(StoreError) as caught:
+        open_database(tmp_path / "absent" / "journal.db", IDENTITY, new_epoch=EPOCH)
+    assert caught.value.reason is StoreReason.DISK
+
+
+async def test_documents_are_kept_by_version_and_bounded(store: Store):
+    assert await store.newest_document(Document.TRUST) is None
+    for version in range(1, 30):
+        await store.put_document(Document.TRUST, version, b"trust %d" % version)
+    assert await store.newest_document(Document.TRUST) == b"trust 29"
+    assert await store.newest_document(Document.POLICY) is None
+
+
+def status(bits: bytes, sequence: int) -> StatusList:
+    return StatusList(tenant="north", list_id=3, sequence=sequence, issued_at_s=1, expires_at_s=2, ttl_s=3, bits=bits)
+
+
+async def test_a_status_list_is_kept_in_chunks_and_may_shrink(store: Store):
+    large, small = status(bytes(range(256)) * 40, 1), status(b"\x01" * 5_000, 2)
+    await store.put_status(large)
+    assert await store.statuses() == [large]
+    await store.put_status(small)
+    assert await store.statuses() == [small]
+
+
+async def test_numbers_are_kept(store: Store):
+    assert await store.number("floor_ms") == 0
+    await store.set_number("floor_ms", 17)
+    assert await store.number("floor_ms") == 17
