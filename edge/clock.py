@@ -4,13 +4,13 @@ Invariant: time never goes below the persisted floor, and the floor rises only b
 Must not: trust the system's clock merely because it shows a plausible time.
 """
 
-import ctypes
 import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Protocol
 
 from edge.core.instant import Instant
+from edge.ntp import ntp_synchronised
 from wire.names import ClockState
 
 DRIFT_PPM: Final = 50
@@ -20,9 +20,6 @@ TRUSTED_WITHIN_MS: Final = 1_000
 RTC_UNCERTAINTY_MS: Final = 5_000
 """A battery clock that was set at the last shutdown, after a week without power."""
 NTP_ASKED_EVERY_MS: Final = 10_000
-
-_TIME_ERROR: Final = 5  # adjtimex(2): the clock is not synchronised
-_TIMEX_BYTES: Final = 512  # struct timex is 208 bytes on 64-bit Linux
 
 
 class Clock(Protocol):
@@ -50,13 +47,6 @@ def monotonic_ms() -> int:
 def wall_ms() -> int:
     """Unix milliseconds, as the system says."""
     return time.time_ns() // 1_000_000
-
-
-def ntp_synchronised() -> bool:
-    """Tell whether the kernel's clock is disciplined by NTP (adjtimex, read only)."""
-    buffer = ctypes.create_string_buffer(_TIMEX_BYTES)
-    state = int(ctypes.CDLL(None).adjtimex(buffer))
-    return 0 <= state < _TIME_ERROR
 
 
 class System(Protocol):

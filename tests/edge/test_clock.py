@@ -14,8 +14,8 @@ from edge.clock import (
     LadderClock,
     RealSystem,
     SimulatedClock,
-    ntp_synchronised,
 )
+from edge.ntp import ntp_synchronised
 from wire.names import ClockState
 
 if TYPE_CHECKING:
