@@ -102,6 +102,10 @@ class CloudApi:
         """Replace something."""
         return self._json(self._send("PUT", path, body=body))
 
+    def call(self, method: str, place: str, body: object) -> Any:  # noqa: ANN401 - as get
+        """Send a request to any place below /api/v1/, its query included."""
+        return self._json(self._request(method, "/api/v1/" + place, body=body))
+
     def issue_pass(self, tenant: str, request: Mapping[str, Json]) -> bytes:
         """Have a pass issued and give its bytes; members that are None are left out."""
         body = {name: value for name, value in request.items() if value is not None}
@@ -110,9 +114,13 @@ class CloudApi:
     def _send(
         self, method: str, path: tuple[str, ...], *, query: dict[str, str | int] | None = None, body: object = None
     ) -> httpx.Response:
-        place = "/api/v1/" + "/".join(quote(part, safe="") for part in path)
+        return self._request(method, "/api/v1/" + "/".join(quote(part, safe="") for part in path), query, body)
+
+    def _request(
+        self, method: str, place: str, query: dict[str, str | int] | None = None, body: object = None
+    ) -> httpx.Response:
         try:
-            answer = self._client.request(method, place, params=query, json=body)
+            answer = self._client.request(method, place, params=query or None, json=body)
         except (httpx.TransportError, httpx.InvalidURL, httpx.UnsupportedProtocol) as error:
             raise CliError(
                 ExitCode.UNREACHABLE,
@@ -141,6 +149,12 @@ def connect(*, url: str | None, token_file: Path | None, state: Path | None) -> 
         CliError: UNUSABLE when the token cannot be read, UNREACHABLE when no cloud runs there.
     """
     folder = cloud_state() if state is None else state
+    if token_file is None and not (folder / TOKEN_FILE).exists():
+        raise CliError(
+            ExitCode.UNUSABLE,
+            what=f"no cloud has run with the state folder {folder}",
+            remedy="name its folder with --state, or its address and token with --cloud and --token-file",
+        )
     token = read_bounded(folder / TOKEN_FILE if token_file is None else token_file, _MAX_FILE_BYTES)
     if not token.strip().isascii() or not token.strip():
         raise CliError(ExitCode.UNUSABLE, what="the operator token is not text", remedy=_TOKEN_REMEDY)

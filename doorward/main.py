@@ -24,12 +24,15 @@ TREE: Final = Group(
     "Door access with signed, rotating passes that doors verify offline.",
     {
         "cloud": Group(
-            "Run the cloud service.",
+            "Run the cloud service, and call its API.",
             {
                 "serve": Leaf(
                     "doorward.commands.cloud_serve",
                     "Serve the cloud: keys, passes, policies, revocation lists and the doors' events.",
                     part="cloud",
+                ),
+                "call": Leaf(
+                    "doorward.commands.cloud_call", "Call the cloud's API with the operator token and print the answer."
                 ),
             },
         ),
