@@ -10,7 +10,7 @@ import hashlib
 from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, Protocol
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from edge.core.policy import PolicyState
@@ -79,18 +79,22 @@ class Materials:
             The faults of documents that were refused; the door starts without them and denies accordingly.
         """
         faults: list[WireError] = []
-        trust = await self._store.newest_document(Document.TRUST)
-        await _noting(faults, self.accept_trust, trust or await _read(folder / TRUST_FILE))
+        await self._load(Document.TRUST, folder / TRUST_FILE, self._take_trust, faults)
         for status in await self._store.statuses():
-            self.held = Held(self.held.trust, self.held.policy, {**self.held.statuses, status.list_id: status})
-        if self.held.trust is not None and self.held.statuses:
-            self._announce(None)
+            self._hold(statuses={**self.held.statuses, status.list_id: status})
+        self._announce(None)
         for file in await asyncio.to_thread(lambda: sorted(folder.glob(STATUS_GLOB))):
             if _list_number(file) not in self.held.statuses:
-                await _noting(faults, self.accept_status, await _read(file))
-        policy = await self._store.newest_document(Document.POLICY)
-        await _noting(faults, self.accept_policy, policy or await _read(folder / POLICY_FILE))
+                await _noting(faults, self.accept_status(await asyncio.to_thread(file.read_bytes)))
+        await self._load(Document.POLICY, folder / POLICY_FILE, self._take_policy, faults)
         return faults
+
+    async def _load(self, kind: Document, file: Path, take: "_Take", faults: list[WireError]) -> None:
+        """Take over a document from the store, else from provisioning's file."""
+        kept = await self._store.newest_document(kind)
+        data = await _read(file) if kept is None else kept
+        if data is not None:
+            await _noting(faults, take(data, fresh=kept is None))
 
     # --- the gate ------------------------------------------------------------------------------------------
 
@@ -101,18 +105,25 @@ class Materials:
             WireError: it is not the root's, goes back, or is another tenant's.
             StoreError: it could not be kept.
         """
+        await self._take_trust(data, fresh=True)
+
+    async def _take_trust(self, data: bytes, *, fresh: bool) -> None:
         async with self._one_at_a_time:
             bundle = advance_trust(self.held.trust, data, self._root)
             if bundle.tenant != self._place.tenant:
                 raise WireError(WireReason.OUT_OF_RANGE, "trust.tenant")
             if bundle == self.held.trust:
                 return
-            await self._store.put_document(Document.TRUST, bundle.version, data)
-            self.held = Held(bundle, self.held.policy, self.held.statuses)
-            self._announce(EventKind.TRUST_UPDATED)
+            if fresh:
+                await self._store.put_document(Document.TRUST, bundle.version, data)
+            self._hold(trust=bundle)
+            self._announce(EventKind.TRUST_UPDATED if fresh else None)
 
     async def accept_policy(self, data: bytes) -> None:
         """Take over a policy bundle; raises as `accept_trust`."""
+        await self._take_policy(data, fresh=True)
+
+    async def _take_policy(self, data: bytes, *, fresh: bool) -> None:
         async with self._one_at_a_time:
             envelope = parse_envelope(data, field="policy", max_bytes=MAX_POLICY_BYTES)
             key = self._key(parse_key_header(envelope.protected, "policy")[1], KeyPurpose.POLICY, "policy.kid")
@@ -125,9 +136,10 @@ class Materials:
                     return
                 raise WireError(WireReason.ROLLBACK, "policy.version")
             zone = _zone(bundle.timezone)
-            await self._store.put_document(Document.POLICY, bundle.version, data)
-            self.held = Held(self.held.trust, bundle, self.held.statuses)
-            self._feed(PolicyReplaced(PolicyState(bundle, zone)))
+            if fresh:
+                await self._store.put_document(Document.POLICY, bundle.version, data)
+            self._hold(policy=bundle)
+            self._feed(PolicyReplaced(PolicyState(bundle, zone), EventKind.POLICY_UPDATED if fresh else None))
 
     async def accept_status(self, data: bytes) -> None:
         """Take over a whole status list; raises as `accept_trust`."""
@@ -155,9 +167,19 @@ class Materials:
         if status == current:
             return
         await self._store.put_status(status)
-        self.held = Held(self.held.trust, self.held.policy, {**self.held.statuses, status.list_id: status})
+        self._hold(statuses={**self.held.statuses, status.list_id: status})
         changed = current is None or current.sequence != status.sequence
         self._announce(EventKind.STATUS_UPDATED if changed else None)
+
+    def _hold(
+        self,
+        *,
+        trust: TrustBundle | None = None,
+        policy: PolicyBundle | None = None,
+        statuses: Mapping[int, StatusList] | None = None,
+    ) -> None:
+        held = self.held
+        self.held = Held(trust or held.trust, policy or held.policy, held.statuses if statuses is None else statuses)
 
     def _key(self, key_id: KeyId, purpose: KeyPurpose, field: str) -> PublicKey:
         found = None if self.held.trust is None else self.held.trust.find(key_id, purpose)
@@ -211,13 +233,15 @@ async def _read(file: Path) -> bytes | None:
         return None
 
 
-async def _noting(
-    faults: list[WireError], accept: Callable[[bytes], Coroutine[None, None, None]], data: bytes | None
-) -> None:
-    if data is None:
-        return
+class _Take(Protocol):
+    """Takes a document over; `fresh` when the store does not have it yet."""
+
+    def __call__(self, data: bytes, *, fresh: bool) -> Coroutine[None, None, None]: ...
+
+
+async def _noting(faults: list[WireError], taking: Coroutine[None, None, None]) -> None:
     try:
-        await accept(data)
+        await taking
     except WireError as error:
         faults.append(error)
 

@@ -111,9 +111,10 @@ class TrustReplaced:
 
 @dataclass(frozen=True, slots=True)
 class PolicyReplaced:
-    """A newer policy is in force."""
+    """A newer policy is in force; `kind` is journaled, None when it was only loaded again."""
 
     policy: PolicyState
+    kind: EventKind | None = EventKind.POLICY_UPDATED
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,8 +157,8 @@ def _dispatch(state: State, event: Input, now: Instant) -> Outcome:
             return replace(state, door=moved), effects
         case TrustReplaced(trust, kind):
             return replace(state, trust=trust), () if kind is None else (Record(EventDraft(kind=kind, at=now)),)
-        case PolicyReplaced(policy):
-            return _replace_policy(state, policy, now)
+        case PolicyReplaced(policy, kind):
+            return _replace_policy(state, policy, kind, now)
         case Noted(kind, reader):
             return state, (Record(EventDraft(kind=kind, at=now, reader=reader)),)
     assert_never(event)
@@ -191,10 +192,11 @@ def _settings(state: State) -> DoorSettings:
     return DoorSettings() if state.policy is None else state.policy.bundle.settings
 
 
-def _replace_policy(state: State, policy: PolicyState, now: Instant) -> Outcome:
+def _replace_policy(state: State, policy: PolicyState, kind: EventKind | None, now: Instant) -> Outcome:
     state = replace(state, policy=policy)
     moved, effects = doors.step(state.door, Trigger.POLICY, _circumstances(state, now))
-    return replace(state, door=moved), (*effects, Record(EventDraft(kind=EventKind.POLICY_UPDATED, at=now)))
+    record = () if kind is None else (Record(EventDraft(kind=kind, at=now)),)
+    return replace(state, door=moved), (*effects, *record)
 
 
 def _tap(state: State, presentation: Presentation, now: Instant) -> Outcome:
