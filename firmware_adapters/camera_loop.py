@@ -53,4 +53,6 @@ def _decode(frame: Frame, decoder: FrameDecoder, gate: MotionGate | None) -> Rec
     if gate is not None and not gate.opens(gray, at_ms=at_ms):
         return Unchanged(at_ms)
     found = decoder.decode(gray, at_ms=at_ms)
+    if gate is not None and found.withheld:
+        gate.look_again()
     return Seen(at_ms, found.codes, found.ignored, found.fallback)

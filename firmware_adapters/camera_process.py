@@ -6,6 +6,7 @@ Invariant: a worker that hangs longer than a deadline is killed; none outlives i
 import asyncio
 import contextlib
 import os
+import signal
 import sys
 from dataclasses import replace
 
@@ -57,6 +58,9 @@ class CameraProcess:
         self._records = records
         self._transport = transport
         self._deadline_s = START_DEADLINE_S
+        self._pidfd = -1
+        with contextlib.suppress(ProcessLookupError):
+            self._pidfd = os.pidfd_open(process.pid)
 
     @property
     def pid(self) -> int:
@@ -90,12 +94,17 @@ class CameraProcess:
 
     async def stop(self) -> None:
         """End the worker and wait for its end; a second call does nothing."""
-        # It holds nothing that would need an orderly end, and an image library may not let it obey one.
+        self._transport.close()
+        # It holds nothing that would need an orderly end, and an image library may not let it obey one. Not
+        # Process.kill(): that may reap the process before the event loop does, and lose its code.
         with contextlib.suppress(ProcessLookupError, TimeoutError):
-            self._process.kill()
+            if self._pidfd >= 0:
+                signal.pidfd_send_signal(self._pidfd, signal.SIGKILL)
             async with asyncio.timeout(END_DEADLINE_S):
                 await self._process.wait()
-        self._transport.close()
+        pidfd, self._pidfd = self._pidfd, -1
+        if pidfd >= 0:
+            os.close(pidfd)
 
 
 async def start_worker(settings: Settings) -> CameraProcess:

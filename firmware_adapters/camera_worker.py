@@ -21,8 +21,6 @@ from firmware_adapters.camera_records import (
 def main(argument: str) -> None:
     """Watch what the settings in `argument` name and tell it on their file descriptor, until that is closed."""
     settings = decode_settings(argument)
-    # Ctrl-C reaches the whole terminal group; the daemon ends this process itself, in its own order.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
     def tell(record: Record) -> None:
         rest = encode_record(record)
@@ -49,4 +47,6 @@ def main(argument: str) -> None:
 
 
 if __name__ == "__main__":
+    # Ctrl-C reaches the whole terminal group; the daemon ends this process itself, in its own order.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     main(sys.argv[1])

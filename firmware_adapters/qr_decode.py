@@ -43,11 +43,13 @@ class Decoded:
         codes: the payloads, at most `MOST_CODES`, each once.
         ignored: how many more different payloads there were.
         fallback: True when zbar had to look.
+        withheld: True when nothing was found and zbar may look only later; the same scene is worth another frame.
     """
 
     codes: tuple[bytes, ...]
     ignored: int
     fallback: bool
+    withheld: bool
 
 
 def decode_frame(gray: Gray) -> list[bytes]:
@@ -78,17 +80,15 @@ class FrameDecoder:
             fallback_at_will: no limit on fallbacks for this frame.
         """
         found = [code.bytes for code in zxingcpp.read_barcodes(gray, formats=_QR_CODE)]
-        fallback = not found and self._zbar is not None and (fallback_at_will or self._may_fall_back(at_ms))
-        if fallback and self._zbar is not None:
-            found = self._zbar(gray)
+        fallback = withheld = False
+        if not found and self._zbar is not None and (fallback_at_will or self._gap_ms is not None):
+            fallback = fallback_at_will or at_ms >= self._next_fallback_ms
+            withheld = not fallback
+            if fallback:
+                self._next_fallback_ms = at_ms + (self._gap_ms or 0)
+                found = self._zbar(gray)
         codes = tuple(dict.fromkeys(code for code in found if code))
-        return Decoded(codes[:MOST_CODES], max(0, len(codes) - MOST_CODES), fallback)
-
-    def _may_fall_back(self, at_ms: int) -> bool:
-        if self._gap_ms is None or at_ms < self._next_fallback_ms:
-            return False
-        self._next_fallback_ms = at_ms + self._gap_ms
-        return True
+        return Decoded(codes[:MOST_CODES], max(0, len(codes) - MOST_CODES), fallback, withheld)
 
 
 def _load_zbar() -> Callable[[Gray], list[bytes]] | None:
@@ -121,3 +121,7 @@ class MotionGate:
         self._seen = np.asarray(cells, dtype=np.uint8)
         self._seen_ms = at_ms
         return True
+
+    def look_again(self) -> None:
+        """Forget the last decoded frame: the next one is to be decoded although nothing has moved."""
+        self._seen = None

@@ -1,0 +1,175 @@
+"""What the camera's worker tells the daemon survives the way; anything else is refused."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from edge.ports import Reason
+from firmware_adapters.camera_loop import watch
+from firmware_adapters.camera_records import (
+    MAX_RECORD_BYTES,
+    Begun,
+    Fault,
+    FaultKind,
+    Idle,
+    Ready,
+    Record,
+    Seen,
+    Settings,
+    SourceError,
+    Unchanged,
+    Unreadable,
+    decode_record,
+    decode_settings,
+    encode_record,
+    encode_settings,
+)
+from firmware_adapters.camera_worker import main
+from tests.support.images import background, code, frame_with, moire, pass_like, png
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+RECORDS: list[Record] = [
+    Ready(fallback=True),
+    Begun("frame-1.png"),
+    Begun("näme with \n a line end.png"),
+    Seen(123, (b"DW1:A", b"\x00\xff\n"), ignored=52, fallback=False),
+    Seen(123, (), ignored=0, fallback=True),
+    Unchanged(7),
+    Unreadable(),
+    Idle(),
+    Fault(FaultKind.LOST, "it is gone", "plug it in"),
+]
+
+
+def settings(folder: Path, **changes: object) -> Settings:
+    usual = {"device": None, "fps": 60, "width": 0, "height": 0, "fallbacks_per_s": 2, "gate": True}
+    return Settings(folder=str(folder), **(usual | changes))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("record", RECORDS, ids=lambda record: type(record).__name__)
+def test_a_record_is_one_line_and_comes_back(record: Record):
+    line = encode_record(record)
+    assert line.endswith(b"\n")
+    assert line.count(b"\n") == 1
+    assert decode_record(line) == record
+
+
+def test_the_largest_record_fits_its_bound():
+    codes = tuple(bytes([number]) * 2953 for number in range(8))
+    assert len(encode_record(Seen(2**53, codes, ignored=10**6, fallback=False))) < MAX_RECORD_BYTES
+
+
+def test_settings_come_back(tmp_path: Path):
+    assert decode_settings(encode_settings(settings(tmp_path, after="a.png"))) == settings(tmp_path, after="a.png")
+
+
+_value = st.none() | st.integers() | st.text(max_size=5) | st.lists(st.text(max_size=5), max_size=2)
+_almost = st.fixed_dictionaries(
+    {"record": st.sampled_from(["Seen", "Fault", "Begun", "Idle", "x"])},
+    optional=dict.fromkeys(("codes", "kind", "at_ms", "name", "ignored", "fallback", "what", "remedy"), _value),
+)
+
+
+@given(st.one_of(st.binary(), _value.map(json.dumps).map(str.encode), _almost.map(json.dumps).map(str.encode)))
+def test_any_line_is_a_record_or_a_value_error(line: bytes):
+    try:
+        decode_record(line)
+    except ValueError:
+        return
+
+
+def test_every_fault_of_the_worker_is_a_reason_of_the_ports():
+    assert {kind.value for kind in FaultKind} <= {reason.value for reason in Reason}
+
+
+class _EnoughError(Exception):
+    """The test has heard what it waited for."""
+
+
+def heard(folder: Path, count: int, **changes: object) -> list[Record]:
+    """Return the first `count` records that are not Idle."""
+    records: list[Record] = []
+
+    def tell(record: Record) -> None:
+        if not isinstance(record, Idle):
+            records.append(record)
+        if len(records) == count:
+            raise _EnoughError
+
+    with pytest.raises(_EnoughError):
+        watch(settings(folder, **changes), tell)
+    return records
+
+
+def test_each_frame_is_told_as_begun_and_then_what_came_of_it(tmp_path: Path):
+    frames = {"1.png": png(frame_with(code("ONE"))), "2.png": b"no image", "3.png": png(frame_with(code("THREE")))}
+    for name, data in frames.items():
+        (tmp_path / name).write_bytes(data)
+    ready, *told = heard(tmp_path, 7, after="")
+    assert ready == Ready(fallback=True)
+    assert told[0::2] == [Begun("1.png"), Begun("2.png"), Begun("3.png")]
+    first, second, third = told[1::2]
+    assert isinstance(first, Seen)
+    assert first.codes == (b"ONE",)
+    assert second == Unreadable()
+    assert isinstance(third, Seen)
+    assert third.codes == (b"THREE",)
+    assert first.at_ms < third.at_ms
+
+
+def test_a_frame_that_shows_nothing_new_is_not_decoded_unless_the_gate_is_off(tmp_path: Path):
+    for name in ("1.png", "2.png"):
+        (tmp_path / name).write_bytes(png(frame_with(code("SAME"))))
+    assert isinstance(heard(tmp_path, 5, after="")[-1], Unchanged)
+    assert isinstance(heard(tmp_path, 5, after="", gate=False)[-1], Seen)
+
+
+def test_a_still_scene_that_zbar_was_not_allowed_to_see_is_decoded_again(tmp_path: Path):
+    payload = pass_like(1)
+    striped = png(moire(frame_with(code(payload)), period=4.85))
+    # zbar looks at the wall, and is not allowed to look at the first frames of the phone.
+    (tmp_path / "00.png").write_bytes(png(background()))
+    for number in range(1, 40):
+        (tmp_path / f"{number:02}.png").write_bytes(striped)
+    records = heard(tmp_path, 81, after="", fps=30)
+    found = [record for record in records if isinstance(record, Seen) and record.codes]
+    assert found[0].codes == (payload.encode(),)
+    assert found[0].fallback
+    assert [type(record) for record in records[3:7]] == [Begun, Seen, Begun, Seen]
+
+
+def test_a_source_that_fails_ends_the_watching(tmp_path: Path):
+    with pytest.raises(SourceError):
+        watch(settings(tmp_path / "none"), lambda _: None)
+
+
+def test_a_video_device_is_watched_when_there_is_no_folder(tmp_path: Path):
+    with pytest.raises(SourceError, match="97 cannot be opened"):
+        watch(replace(settings(tmp_path), folder=None, device="97"), lambda _: None)
+
+
+def test_the_process_tells_a_source_that_fails_and_ends(tmp_path: Path):
+    read_fd, write_fd = os.pipe()
+    main(encode_settings(settings(tmp_path / "none", records_fd=write_fd)))
+    os.close(write_fd)
+    with os.fdopen(read_fd, "rb") as records:
+        ready, fault = (decode_record(line) for line in records)
+    assert isinstance(ready, Ready)
+    assert isinstance(fault, Fault)
+    assert fault.kind is FaultKind.LOST
+
+
+def test_the_process_ends_when_nobody_reads_its_records(tmp_path: Path):
+    read_fd, write_fd = os.pipe()
+    os.close(read_fd)
+    main(encode_settings(settings(tmp_path, records_fd=write_fd)))
+    os.close(write_fd)
