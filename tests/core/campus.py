@@ -1,0 +1,262 @@
+"""A small campus with real keys: passes, presentations, trust, status and policy as a door would hold them.
+
+Invariant: everything here goes through `wire`'s own sealing and opening; nothing is faked.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from datetime import UTC
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+from cryptography.hazmat.primitives.asymmetric import ec
+
+from edge.core.credential import Medium, Presentation, PresentedCredential, read_credential
+from edge.core.effects import CommitGrant, Effect, EventDraft, Record, Show
+from edge.core.instant import Instant
+from edge.core.policy import PolicyState
+from edge.core.tap import GrantDurable, Input, State, Tap, handle
+from edge.core.trust import HeldStatus, TrustState
+from edge.core.verify import Place
+from wire.keys import Ed25519Signer, P256Signer
+from wire.names import ClockState, DoorId, KeyPurpose, PassFlags, PassId, PassKind, Tenant
+from wire.passes import Pass, make_pass_id, seal_pass
+from wire.policy import ALWAYS, DoorSettings, PolicyBundle, Schedule, open_policy, seal_policy
+from wire.presentation import seal_presentation
+from wire.status_list import StatusList, open_status_list, seal_status_list
+from wire.text import to_text
+from wire.trust import TrustBundle, TrustedKey, open_trust, seal_trust
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+    from datetime import tzinfo
+
+    from wire.keys import Signer
+
+TENANT = Tenant("north-campus")
+SITE = "library"
+DOOR = DoorId("main-entrance")
+PLACE = Place(tenant=TENANT, site=SITE, door=DOOR)
+READER = "outside"
+
+NOW_S = 1_760_000_000
+"""Thursday 2025-10-09 08:53:20 UTC."""
+NOW_MS = NOW_S * 1000
+MONOTONIC_MS = 5_000_000
+DAY_S = 86_400
+
+LEVEL = 7
+"""The access level that standard passes hold and the door admits always."""
+
+
+def p256_signer(secret: int) -> P256Signer:
+    """A P-256 signer whose private key is this number."""
+    return P256Signer(ec.derive_private_key(secret, ec.SECP256R1()))
+
+
+@dataclass(frozen=True)
+class Keys:
+    """The signers of a campus."""
+
+    root: Ed25519Signer = field(default_factory=lambda: Ed25519Signer(b"\x01" * 32))
+    issuer: Ed25519Signer = field(default_factory=lambda: Ed25519Signer(b"\x02" * 32))
+    status: Ed25519Signer = field(default_factory=lambda: Ed25519Signer(b"\x03" * 32))
+    policy: Ed25519Signer = field(default_factory=lambda: Ed25519Signer(b"\x04" * 32))
+    stranger: Ed25519Signer = field(default_factory=lambda: Ed25519Signer(b"\x05" * 32))
+    holder: P256Signer = field(default_factory=lambda: p256_signer(0xA11CE))
+    thief: P256Signer = field(default_factory=lambda: p256_signer(0xB0B))
+    holder_ed: Ed25519Signer = field(default_factory=lambda: Ed25519Signer(b"\x06" * 32))
+
+
+KEYS = Keys()
+
+
+def claims(**changes: object) -> Pass:
+    """A standard pass of one week, issued an hour ago, with the changes asked for."""
+    usual = Pass(
+        issuer=TENANT,
+        pass_id=make_pass_id(0, 42),
+        issued_at_s=NOW_S - 3600,
+        not_before_s=None,
+        expires_at_s=NOW_S - 3600 + 7 * DAY_S,
+        holder_key=KEYS.holder.public_key,
+        kind=PassKind.STANDARD,
+        flags=PassFlags.NONE,
+        access_levels=(LEVEL,),
+    )
+    return replace(usual, **changes)  # type: ignore[arg-type]
+
+
+def issue(*, signer: Signer = KEYS.issuer, **changes: object) -> bytes:
+    """Sign a pass."""
+    return seal_pass(claims(**changes), signer)
+
+
+def printed(*, signer: Signer = KEYS.issuer, **changes: object) -> bytes:
+    """A printed pass, as a code holds it."""
+    return to_text(issue(signer=signer, holder_key=None, **changes))
+
+
+def present(
+    pass_bytes: bytes,
+    *,
+    signer: Signer = KEYS.holder,
+    signed_at_s: int = NOW_S,
+    audience: str = SITE,
+    nonce: bytes | None = None,
+) -> bytes:
+    """A rotating presentation, as a code holds it."""
+    return to_text(seal_presentation(pass_bytes, signer, issued_at_s=signed_at_s, audience=audience, nonce=nonce))
+
+
+@lru_cache
+def code(*, signed_at_s: int = NOW_S, kind: PassKind = PassKind.STANDARD, index: int = 42) -> bytes:
+    """A valid rotating code, signed once and remembered."""
+    pass_bytes = issue(
+        kind=kind,
+        pass_id=make_pass_id(0, index),
+        issued_at_s=signed_at_s - 3600,
+        expires_at_s=signed_at_s - 3600 + 7 * DAY_S,
+    )
+    return present(pass_bytes, signed_at_s=signed_at_s)
+
+
+def read(payload: bytes) -> PresentedCredential:
+    """What a code of good form holds."""
+    credential = read_credential(payload)
+    assert isinstance(credential, PresentedCredential)
+    return credential
+
+
+def instant(
+    later_ms: int = 0,
+    *,
+    wall_ms: int | None = None,
+    clock: ClockState = ClockState.TRUSTED,
+    uncertainty_ms: int = 0,
+) -> Instant:
+    """A moment `later_ms` after the usual one; `wall_ms` when the two clocks disagree."""
+    return Instant(
+        wall_ms=NOW_MS + later_ms if wall_ms is None else wall_ms,
+        monotonic_ms=MONOTONIC_MS + later_ms,
+        clock=clock,
+        uncertainty_ms=uncertainty_ms,
+    )
+
+
+NOW = instant()
+
+
+def trusted(signer: Signer, purpose: KeyPurpose, *, starts_s: int = 0, ends_s: int = NOW_S + 365 * DAY_S) -> TrustedKey:
+    """A key of the bundle."""
+    return TrustedKey(key=signer.public_key, purpose=purpose, not_before_s=starts_s, expires_at_s=ends_s)
+
+
+def bundle(*keys: TrustedKey, version: int = 1) -> TrustBundle:
+    """A trust bundle as a door reads it; the campus's own keys when none are given."""
+    usual = (
+        trusted(KEYS.issuer, KeyPurpose.PASS),
+        trusted(KEYS.status, KeyPurpose.STATUS),
+        trusted(KEYS.policy, KeyPurpose.POLICY),
+    )
+    made = TrustBundle(tenant=TENANT, version=version, issued_at_s=NOW_S - DAY_S, keys=keys or usual)
+    return open_trust(seal_trust(made, KEYS.root), KEYS.root.public_key)
+
+
+def status(
+    *revoked: int,
+    list_id: int = 0,
+    issued_at_s: int = NOW_S - 60,
+    expires_at_s: int = NOW_S + 30 * DAY_S,
+    passes: int = 1024,
+) -> HeldStatus:
+    """A revocation list as a door holds it, after the way through its signed form."""
+    bits = bytearray(passes // 8)
+    for index in revoked:
+        bits[index >> 3] |= 1 << (index & 7)
+    made = StatusList(
+        tenant=TENANT,
+        list_id=list_id,
+        sequence=881,
+        issued_at_s=issued_at_s,
+        expires_at_s=expires_at_s,
+        ttl_s=300,
+        bits=bytes(bits),
+    )
+    read = open_status_list(seal_status_list(made, KEYS.status), KEYS.status.public_key)
+    return HeldStatus(
+        sequence=read.sequence, issued_at_s=read.issued_at_s, expires_at_s=read.expires_at_s, bits=read.bits
+    )
+
+
+def trust(held: TrustBundle | None = None, *, lists: Mapping[int, HeldStatus] | None = None) -> TrustState:
+    """What a door believes."""
+    return TrustState(bundle() if held is None else held, {0: status()} if lists is None else lists)
+
+
+def policy(
+    settings: DoorSettings | None = None,
+    *,
+    levels: Mapping[int, tuple[int, ...]] | None = None,
+    schedules: Mapping[int, Schedule] | None = None,
+    holidays: Iterable[int] = (),
+    zone: tzinfo = UTC,
+    version: int = 17,
+) -> PolicyState:
+    """The rules in force, after the way through their signed form."""
+    made = PolicyBundle(
+        tenant=TENANT,
+        door=DOOR,
+        version=version,
+        issued_at_s=NOW_S - DAY_S,
+        settings=DoorSettings() if settings is None else settings,
+        levels={LEVEL: (ALWAYS,)} if levels is None else levels,
+        schedules={} if schedules is None else schedules,
+        holidays=frozenset(holidays),
+    )
+    return PolicyState(open_policy(seal_policy(made, KEYS.policy), KEYS.policy.public_key), zone)
+
+
+def door(settings: DoorSettings | None = None) -> State:
+    """A door with the campus's trust and a policy with these settings."""
+    return State(place=PLACE, trust=trust(), policy=policy(settings), clock=ClockState.TRUSTED)
+
+
+def tap(payload: bytes, reader: str = READER) -> Tap:
+    """Something read at a reader."""
+    return Tap(Presentation(reader, Medium.QR, payload, MONOTONIC_MS))
+
+
+def durable(state: State, commit: CommitGrant, now: Instant = NOW, *, seq: int = 1) -> tuple[State, tuple[Effect, ...]]:
+    """Tell the core that a grant is in the journal."""
+    return handle(state, GrantDurable(commit.grant, seq), now)
+
+
+def feed(state: State, *inputs: Input, now: Instant = NOW) -> tuple[State, tuple[Effect, ...]]:
+    """Feed inputs at one moment; gives the last state and all effects."""
+    effects: list[Effect] = []
+    for event in inputs:
+        state, more = handle(state, event, now)
+        effects.extend(more)
+    return state, tuple(effects)
+
+
+def commits(effects: Iterable[Effect]) -> list[CommitGrant]:
+    """The grants among effects."""
+    return [effect for effect in effects if isinstance(effect, CommitGrant)]
+
+
+def drafts(effects: Iterable[Effect]) -> list[EventDraft]:
+    """The events among effects, in order."""
+    return [effect.draft for effect in effects if isinstance(effect, Record | CommitGrant)]
+
+
+def shown(effects: Iterable[Effect]) -> list[Show]:
+    """What people are told."""
+    return [effect for effect in effects if isinstance(effect, Show)]
+
+
+def pass_id(index: int = 42) -> PassId:
+    """The id of a pass of list 0."""
+    return make_pass_id(0, index)
