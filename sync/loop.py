@@ -13,7 +13,7 @@ from sync.ports import Direction, Notice, Notices, Reason, Surroundings, SyncErr
 _NO_ANSWER: Final = frozenset(
     {Reason.UNREACHABLE, Reason.DEADLINE, Reason.TLS_REFUSED, Reason.NOT_ENROLLED, Reason.CLOSED}
 )
-_NOT_ASKED: Final = frozenset({Reason.JOURNAL_GAP, Reason.JOURNAL_UNAVAILABLE})
+_NOT_ASKED: Final = frozenset({Reason.JOURNAL_GAP, Reason.JOURNAL_DAMAGED, Reason.JOURNAL_UNAVAILABLE})
 """Faults on this side of the line: they tell nothing about the connection."""
 
 

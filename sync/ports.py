@@ -38,6 +38,7 @@ class Reason(Enum):
     NO_PROGRESS = "no_progress"  # the cloud keeps announcing what it does not deliver
     JOURNAL_MISMATCH = "journal_mismatch"  # the cloud's head is not this journal's at that place
     JOURNAL_GAP = "journal_gap"  # events that the cloud asks for are no longer here
+    JOURNAL_DAMAGED = "journal_damaged"  # an event that the format of a batch does not allow
     JOURNAL_UNAVAILABLE = "journal_unavailable"  # the store does not answer now
 
 

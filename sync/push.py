@@ -23,6 +23,7 @@ from sync.ports import (
     UplinkError,
 )
 from wire.batch import Acknowledgement, seal_batch
+from wire.errors import WireError
 from wire.keys import Signer
 
 PROBE_S: Final = 900.0
@@ -72,6 +73,10 @@ class PushLoop:
         """Say that the journal has grown; returns at once, may be called any number of times."""
         self._woken.set()
 
+    def probe(self) -> None:
+        """Ask the cloud at the next step how far it has come, even when there is nothing new to send."""
+        self._probe_due = True
+
     async def run(self) -> None:
         """Send for ever; ends by cancellation, or with a fault that is not one of synchronisation."""
         while True:
@@ -79,14 +84,14 @@ class PushLoop:
             if not pause.wakeable:
                 await self._parts.surroundings.sleep(pause.seconds)
             elif not await self._parts.surroundings.wait_for(self._woken, pause.seconds):
-                self._probe_due = True
+                self.probe()
 
     async def step(self) -> Pause:
         """Do one exchange if there is something to send, and give what to wait for then."""
         self._woken.clear()
         try:
             marks = await self._parts.journal.marks()
-            run = self._outbox.next_run(marks) or self._probe(marks)
+            run = self._outbox.next_run(marks) or self._take_probe(marks)
             events = [] if run is None else await self._parts.journal.events_after(run.after, run.limit)
             if run is None or (run.probe and not events):
                 return _QUIET
@@ -98,7 +103,7 @@ class PushLoop:
         self._health.succeeded()
         return _AT_ONCE
 
-    def _probe(self, marks: Marks) -> Run | None:
+    def _take_probe(self, marks: Marks) -> Run | None:
         due, self._probe_due = self._probe_due, False
         return self._outbox.probe(marks) if due else None
 
@@ -132,13 +137,21 @@ class PushLoop:
         return verify_acknowledgement(answer, trust=trust, device=journal.device, epoch=journal.epoch, last=last)
 
     def _seal(self, events: list[tuple[int, bytes]]) -> bytes:
-        return seal_batch(
-            device=self._parts.journal.device,
-            epoch=self._parts.journal.epoch,
-            first=events[0][0],
-            events=[data for _, data in events],
-            signer=self._parts.signer,
-        )
+        journal = self._parts.journal
+        try:
+            return seal_batch(
+                device=journal.device,
+                epoch=journal.epoch,
+                first=events[0][0],
+                events=[data for _, data in events],
+                signer=self._parts.signer,
+            )
+        except WireError as error:
+            raise SyncError(
+                Reason.JOURNAL_DAMAGED,
+                what=f"the events from number {events[0][0]} on are no events ({error})",
+                remedy="replace the memory card and enrol the door again; export the journal first",
+            ) from error
 
 
 def _check_gapless(run: Run, events: list[tuple[int, bytes]]) -> None:
