@@ -66,6 +66,9 @@ class StateFolder:
             error: the port's error, raised whenever the folder cannot be used.
         """
         self.path = path
+        self._state_file = str(path / STATE_FILE)
+        self._relay_file = str(path / RELAY_FILE)
+        self._temporary = str(path / f".{STATE_FILE}.{holder}")
         self._error = error
         self._claim = -1
         with self._faults():
@@ -75,7 +78,7 @@ class StateFolder:
     def state(self) -> dict[str, object]:
         """Return the members of `door.json`; those of `FRESH` when it is missing, damaged or too large."""
         try:
-            with (self.path / STATE_FILE).open("rb") as file:
+            with open(self._state_file, "rb") as file:  # noqa: PTH123
                 read = json.loads(file.read(MAX_STATE_BYTES + 1))
         except (OSError, ValueError, RecursionError):
             return dict(FRESH)
@@ -87,27 +90,32 @@ class StateFolder:
         since = state["since"]
         stamps = dict(since) if isinstance(since, dict) else {}
         stamps |= {name: wall_ms() for name, value in members.items() if state.get(name) != value}
-        temporary = self.path / f".{STATE_FILE}.{os.getpid()}"
+        text = json.dumps(state | members | {"since": stamps}) + "\n"
         with self._faults():
-            temporary.write_text(json.dumps(state | members | {"since": stamps}) + "\n", encoding="utf-8")
-            temporary.replace(self.path / STATE_FILE)
+            # On the way of every tap: os calls take half the time of pathlib's.
+            self._write(self._temporary, text.encode(), os.O_TRUNC)
+            os.replace(self._temporary, self._state_file)  # noqa: PTH105
 
     def append_relay(self, record: Mapping[str, object]) -> None:
         """Append one line to `relay.jsonl` with one write."""
         line = (json.dumps(dict(record), separators=(",", ":")) + "\n").encode()
         with self._faults():
-            file = os.open(self.path / RELAY_FILE, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o640)
-            try:
-                if os.write(file, line) != len(line):
-                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-            finally:
-                os.close(file)
+            self._write(self._relay_file, line, os.O_APPEND)
 
     def close(self) -> None:
         """Let go of the folder; a second call does nothing."""
         if self._claim >= 0:
             os.close(self._claim)
             self._claim = -1
+
+    @staticmethod
+    def _write(path: str, data: bytes, mode: int) -> None:
+        file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | mode, 0o640)
+        try:
+            if os.write(file, data) != len(data):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        finally:
+            os.close(file)
 
     def _take_claim(self, holder: str) -> int:
         claim = os.open(self.path / f".{holder}.claim", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640)
