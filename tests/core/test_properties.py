@@ -1,0 +1,219 @@
+"""What holds for any bytes and any rules: nothing raises, the same gives the same, and less never admits more."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from edge.core.effects import Denied
+from edge.core.policy import PolicyState
+from edge.core.tap import State, handle, judge
+from edge.core.trust import PassMemo, TrustState
+from tests.core.campus import (
+    DAY_S,
+    KEYS,
+    NOW_MS,
+    NOW_S,
+    bundle,
+    code,
+    commits,
+    door,
+    drafts,
+    instant,
+    policy,
+    printed,
+    status,
+    tap,
+    trust,
+    trusted,
+)
+from wire.names import Assurance, ClockState, DoorMode, KeyPurpose, PassKind, RelockRule, StalenessRule, SuspectRule
+from wire.passes import make_pass_id
+from wire.policy import ALL_DAYS, ALWAYS, DoorSettings, Schedule, Window
+from wire.text import PREFIX, to_text
+
+if TYPE_CHECKING:
+    from edge.core.instant import Instant
+
+CODES = [
+    code(),
+    code(index=43),
+    code(kind=PassKind.EMERGENCY),
+    code(signed_at_s=NOW_S - 40),
+    printed(access_levels=(1, 2, 3)),
+    printed(kind=PassKind.EMERGENCY, access_levels=(3,), pass_id=make_pass_id(0, 43)),
+    printed(access_levels=(7,), issued_at_s=NOW_S - 5 * DAY_S),
+]
+ALPHABET = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ $%*+-./:"
+
+instants = st.builds(
+    instant,
+    st.integers(-200_000, 200_000),
+    wall_ms=st.one_of(st.none(), st.integers(NOW_MS - 9 * DAY_S * 1000, NOW_MS + 9 * DAY_S * 1000)),
+    clock=st.sampled_from(ClockState),
+    uncertainty_ms=st.sampled_from([0, 700, 60_000, 10**9]),
+)
+payloads = st.one_of(
+    st.binary(max_size=700),
+    st.binary(max_size=448).map(to_text),
+    st.lists(st.sampled_from(ALPHABET), max_size=650).map(lambda codes: PREFIX + bytes(codes)),
+    st.sampled_from(CODES),
+)
+schedules = st.builds(
+    Schedule,
+    st.lists(st.sampled_from([Window(ALL_DAYS, 480, 600), Window(1 << 3, 0, 1440), Window(ALL_DAYS, 0, 1)])).map(tuple),
+)
+door_settings = st.builds(
+    DoorSettings,
+    mode=st.sampled_from(DoorMode),
+    minimum_assurance=st.sampled_from(Assurance),
+    max_revocation_age_s=st.sampled_from([0, 60, DAY_S]),
+    staleness=st.sampled_from(StalenessRule),
+    recently_issued_s=st.sampled_from([0, 3600, 90 * DAY_S]),
+    suspect=st.sampled_from(SuspectRule),
+    relock=st.sampled_from(RelockRule),
+)
+
+
+# --- any bytes -------------------------------------------------------------------------------------------------
+
+
+@given(payloads, instants)
+def test_any_bytes_give_a_decision_and_never_an_error(payload: bytes, now: Instant):
+    _, effects = handle(door(), tap(payload), now)
+    decided = [draft for draft in drafts(effects) if draft.granted is not None]
+    assert len(decided) == 1
+    assert not commits(effects) or payload in CODES
+
+
+@given(st.lists(st.tuples(payloads, instants), max_size=8))
+def test_the_same_inputs_give_the_same_outcome(history: list[tuple[bytes, Instant]]):
+    def run(state: State) -> list[object]:
+        seen: list[object] = []
+        for payload, now in history:
+            state, effects = handle(state, tap(payload), now)
+            seen += [state, effects]
+        return seen
+
+    assert run(door()) == run(door())
+
+
+@given(st.sampled_from(CODES), instants, st.permutations(CODES))
+def test_what_was_seen_before_decides_nothing(payload: bytes, now: Instant, seen: list[bytes]):
+    """A memory of issuer signatures that is empty, and one that holds them all."""
+    start = door()
+    assert start.trust is not None
+    warm = PassMemo()
+    for each in seen:
+        judge(replace(start, trust=replace(start.trust, memo=warm)), each, now)
+    warmed = replace(start, trust=replace(start.trust, memo=warm))
+    assert handle(start, tap(payload), now) == handle(warmed, tap(payload), now)
+
+
+@given(st.sampled_from(CODES), instants)
+def test_asking_changes_nothing(payload: bytes, now: Instant):
+    state = door()
+    before = judge(state, payload, now)
+    assert judge(state, payload, now) == before
+    _, effects = handle(replace(state, clock=now.clock), tap(payload), now)
+    assert bool(commits(effects)) is not isinstance(before, Denied)
+
+
+# --- less never admits more ------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Rules:
+    """What a door goes by, as plain values that can be reduced."""
+
+    settings: DoorSettings
+    levels: dict[int, tuple[int, ...]]
+    schedules: dict[int, Schedule]
+    revoked: frozenset[int]
+    status_age_s: int
+    issuer_known: bool = True
+    list_held: bool = True
+
+    def state(self) -> State:
+        signer = KEYS.issuer if self.issuer_known else KEYS.stranger
+        lists = {0: status(*self.revoked, issued_at_s=NOW_S - self.status_age_s)} if self.list_held else {}
+        held: TrustState = trust(bundle(trusted(signer, KeyPurpose.PASS)), lists=lists)
+        rules: PolicyState = policy(self.settings, levels=self.levels, schedules=self.schedules)
+        return replace(door(), trust=held, policy=rules)
+
+
+level_tables = st.dictionaries(
+    st.sampled_from([1, 2, 3, 7]), st.lists(st.sampled_from([ALWAYS, 1, 2]), max_size=3).map(tuple)
+)
+all_rules = st.builds(
+    Rules,
+    settings=door_settings,
+    levels=level_tables,
+    schedules=st.fixed_dictionaries({1: schedules, 2: schedules}),
+    revoked=st.frozensets(st.sampled_from([41, 42, 43])),
+    status_age_s=st.sampled_from([0, 60, 61, 2 * DAY_S]),
+)
+
+
+@st.composite
+def reduced(draw: st.DrawFn, rules: Rules) -> Rules:
+    """Rules that admit at most what these admit."""
+    settings = rules.settings
+    stricter_modes = {
+        DoorMode.LOCKED: [DoorMode.LOCKED, DoorMode.LOCKED_DOWN, DoorMode.BLOCKED],
+        DoorMode.UNLOCKED: [DoorMode.UNLOCKED, DoorMode.LOCKED, DoorMode.LOCKED_DOWN, DoorMode.BLOCKED],
+        DoorMode.LOCKED_DOWN: [DoorMode.LOCKED_DOWN, DoorMode.BLOCKED],
+        DoorMode.BLOCKED: [DoorMode.BLOCKED],
+    }
+    less = replace(
+        settings,
+        mode=draw(st.sampled_from(stricter_modes[settings.mode])),
+        minimum_assurance=draw(st.sampled_from([each for each in Assurance if each >= settings.minimum_assurance])),
+        max_revocation_age_s=draw(st.integers(0, settings.max_revocation_age_s)),
+        staleness=draw(st.sampled_from([settings.staleness, StalenessRule.DENY])),
+        recently_issued_s=draw(st.integers(0, settings.recently_issued_s)),
+        suspect=draw(st.sampled_from([settings.suspect, SuspectRule.DENY])),
+    )
+    kept = {level: ids for level, ids in rules.levels.items() if draw(st.booleans())}
+    return Rules(
+        settings=less,
+        levels={level: tuple(each for each in ids if draw(st.booleans())) for level, ids in kept.items()},
+        schedules={
+            number: Schedule(tuple(window for window in item.windows if draw(st.booleans())))
+            for number, item in rules.schedules.items()
+        },
+        revoked=rules.revoked | draw(st.frozensets(st.sampled_from([41, 42, 43]))),
+        status_age_s=rules.status_age_s + draw(st.sampled_from([0, 0, DAY_S])),
+        issuer_known=draw(st.sampled_from([True, True, True, False])),
+        list_held=draw(st.sampled_from([True, True, True, False])),
+    )
+
+
+@given(st.data(), all_rules, st.sampled_from(CODES), instants)
+def test_revoking_and_reducing_never_turn_a_denial_into_a_grant(
+    data: st.DataObject, rules: Rules, payload: bytes, now: Instant
+):
+    if isinstance(judge(rules.state(), payload, now), Denied):
+        less = data.draw(reduced(rules))
+        assert isinstance(judge(less.state(), payload, now), Denied)
+
+
+@given(all_rules, st.sampled_from(CODES), instants)
+def test_no_grant_without_every_check(rules: Rules, payload: bytes, now: Instant):
+    """A grant under any rules still needs its issuer's key, a list, a level, and an open mode."""
+    state = rules.state()
+    if isinstance(judge(state, payload, now), Denied):
+        return
+    for take_away in (
+        replace(rules, issuer_known=False),
+        replace(rules, list_held=False),
+        replace(rules, levels={}),
+        replace(rules, revoked=frozenset({42, 43})),
+        replace(rules, settings=replace(rules.settings, mode=DoorMode.BLOCKED)),
+    ):
+        assert isinstance(judge(take_away.state(), payload, now), Denied)
+    assert isinstance(judge(replace(state, trust=None), payload, now), Denied)
+    assert isinstance(judge(replace(state, policy=None), payload, now), Denied)
