@@ -6,8 +6,9 @@ Must not: believe what it carries, follow a redirect, use a proxy of the environ
 
 import asyncio
 import ssl
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from http import HTTPStatus
 from pathlib import Path
 from typing import Final
@@ -15,6 +16,7 @@ from typing import Final
 import httpx
 
 from sync.answers import MAX_ANSWER_BYTES, parse_versions, refuse, unreadable
+from sync.knock import may_be_refusal, refusal
 from sync.ports import Fetched, NotModified, Reason, UplinkError, Versions
 from sync.refusals import explain, late
 from wire.batch import MAX_ACKNOWLEDGEMENT_BYTES
@@ -31,6 +33,7 @@ class Deadlines:
         connect_s: reaching the cloud and agreeing on TLS.
         send_s: a batch of 150 kB up on a line of 100 kbit/s takes 12 s.
         fetch_s: a status list of 1.3 MB down on a line of 200 kbit/s takes 52 s.
+        knock_s: for finding out why a connection broke, twice at most.
         beyond_wait_s: for an answer to a long question, beyond what the cloud was allowed to wait.
     """
 
@@ -38,6 +41,7 @@ class Deadlines:
     send_s: float = 30.0
     fetch_s: float = 90.0
     beyond_wait_s: float = 10.0
+    knock_s: float = 2.0
 
 
 _USUAL: Final = Deadlines()
@@ -78,20 +82,37 @@ def open_https_uplink(
         deadlines: of each call.
 
     Raises:
-        UplinkError: TLS_REFUSED when the files cannot be used.
+        UplinkError: TLS_REFUSED when the files cannot be used, REFUSED when the address is none.
     """
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
     try:
-        context.load_verify_locations(cafile=ca)
-        context.load_cert_chain(certificate, key)
+        anonymous, identified = _trusting(ca), _trusting(ca)
+        identified.load_cert_chain(certificate, key)
     except OSError as error:  # ssl.SSLError is one
         raise UplinkError(
             Reason.TLS_REFUSED,
             what=f"the device's certificate files cannot be used ({error.strerror or type(error).__name__})",
             remedy=f"check {certificate}, {key} and {ca}; doorward provision door writes them anew",
         ) from error
-    client = httpx.AsyncClient(
+    try:
+        client = _client(url, identified, deadlines)
+    except httpx.InvalidURL as error:
+        raise UplinkError(
+            Reason.REFUSED, what=f"{url!r} is no address ({error})", remedy="write it like https://cloud.example:8443"
+        ) from error
+    knock = partial(refusal, url, identified=identified, anonymous=anonymous, wait_s=deadlines.knock_s)
+    return HttpsUplink(client, url, deadlines, knock)
+
+
+def _trusting(ca: Path) -> ssl.SSLContext:
+    """Make a context that believes one authority and no other."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.load_verify_locations(cafile=ca)
+    return context
+
+
+def _client(url: str, context: ssl.SSLContext, deadlines: Deadlines) -> httpx.AsyncClient:
+    return httpx.AsyncClient(
         base_url=url,
         verify=context,
         http1=True,
@@ -103,16 +124,22 @@ def open_https_uplink(
         limits=httpx.Limits(max_connections=4, max_keepalive_connections=2, keepalive_expiry=60.0),
         headers={"accept-encoding": "identity", "user-agent": "doorward"},
     )
-    return HttpsUplink(client, url, deadlines)
 
 
 class HttpsUplink:
     """`sync.ports.Uplink` over HTTPS; made by `open_https_uplink`."""
 
-    def __init__(self, client: httpx.AsyncClient, url: str, deadlines: Deadlines) -> None:
+    def __init__(
+        self,
+        client: httpx.AsyncClient,
+        url: str,
+        deadlines: Deadlines,
+        knock: Callable[[], Awaitable[UplinkError | None]],
+    ) -> None:
         self._client = client
         self._url = url
         self._deadlines = deadlines
+        self._knock = knock
 
     async def send_batch(self, data: bytes) -> bytes:
         """Deliver a signed batch and give the acknowledgement's bytes, unverified."""
@@ -165,7 +192,8 @@ class HttpsUplink:
         except TimeoutError as error:
             raise late(self._url) from error
         except (httpx.HTTPError, OSError) as error:  # a TLS alert that ends a read comes as it is, unwrapped
-            raise explain(error, self._url) from error
+            refused = await self._knock() if may_be_refusal(error) else None
+            raise refused or explain(error, self._url) from error
         if answer.status not in welcome:
             refuse(answer.status, answer.body, retry_after=answer.headers.get("retry-after"))
         return answer

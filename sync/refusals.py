@@ -22,7 +22,7 @@ _UNKNOWN_ISSUER: Final = frozenset({2, 18, 19, 20, 21})
 _WRONG_NAME: Final = frozenset({62, 64})
 _WRONG_PURPOSE: Final = 26
 
-_ENROL_AGAIN: Final = "enrol the door again with a new claim code (doorward provision door); it keeps working offline"
+ENROL_AGAIN: Final = "enrol the door again with a new claim code (doorward provision door); it keeps working offline"
 _SET_CLOCK: Final = "set this machine's clock (timedatectl); if it is right, the cloud's certificate is due for renewal"
 
 _ALERTS: Final = {
@@ -40,7 +40,7 @@ _NOT_TLS: Final = frozenset({"WRONG_VERSION_NUMBER", "HTTP_REQUEST", "RECORD_LAY
 
 def explain(error: httpx.HTTPError | OSError, url: str) -> UplinkError:
     """Translate a failed exchange with the cloud at `url`."""
-    for cause in _causes(error):
+    for cause in causes(error):
         if isinstance(cause, ssl.SSLCertVerificationError):
             return _distrusted(cause.verify_code, url)
         if isinstance(cause, ssl.SSLError) and not isinstance(cause, ssl.SSLEOFError):
@@ -63,7 +63,7 @@ def late(url: str) -> UplinkError:
     )
 
 
-def _causes(error: BaseException) -> Iterator[BaseException]:
+def causes(error: BaseException) -> Iterator[BaseException]:
     """Give the error and what led to it, outermost first; bounded, should the chain be a ring."""
     current: BaseException | None = error
     for _ in range(16):
@@ -75,7 +75,7 @@ def _causes(error: BaseException) -> Iterator[BaseException]:
 
 def _innermost(error: BaseException) -> str:
     """Name the system's own error ("Connection refused") if one lies below, else the library's class."""
-    for cause in _causes(error):
+    for cause in causes(error):
         if isinstance(cause, OSError) and cause.strerror:
             return cause.strerror
     return type(error).__name__
@@ -103,7 +103,7 @@ def _distrusted(code: int, url: str) -> UplinkError:
 def _refused(openssl_reason: str, url: str) -> UplinkError:
     for name, meaning in _ALERTS.items():
         if openssl_reason.endswith(name):
-            return UplinkError(Reason.TLS_REFUSED, what=f"the cloud at {url} {meaning}", remedy=_ENROL_AGAIN)
+            return UplinkError(Reason.TLS_REFUSED, what=f"the cloud at {url} {meaning}", remedy=ENROL_AGAIN)
     if openssl_reason in _NOT_TLS:
         return UplinkError(
             Reason.TLS_REFUSED,

@@ -1,0 +1,332 @@
+"""What can go wrong between a door and the cloud over TLS, and in which words the technician hears of it."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import socket
+import ssl
+import threading
+from contextlib import contextmanager, suppress
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
+
+import pytest
+
+from sync.answers import MAX_ANSWER_BYTES
+from sync.https_uplink import Deadlines, HttpsUplink, open_https_uplink
+from sync.ports import Fetched, Reason, UplinkError, Versions
+from sync.surroundings import SystemSurroundings
+from tests.support.device_files import DeviceFiles, enrolled_files
+from tests.support.peer_cloud import PeerCloud
+from tests.support.peer_listener import PeerListener, Reply, Request, listening
+from tests.support.waiting import DEADLINE_S
+from wire.batch import MAX_ACKNOWLEDGEMENT_BYTES
+from wire.messages import DEVICE_CHANGES, DEVICE_EVENTS, DEVICE_TRUST
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterator
+    from pathlib import Path
+
+NONE = Versions(0, 0, {})
+HASTY = Deadlines(connect_s=5.0, send_s=0.2, fetch_s=0.2, beyond_wait_s=0.2)
+USUAL = Deadlines(knock_s=0.5)
+
+
+@pytest.fixture
+async def listener(tmp_path: Path) -> AsyncIterator[PeerListener]:
+    async with listening(PeerListener(PeerCloud(SystemSurroundings()), tmp_path / "cloud")) as made:
+        yield made
+
+
+@pytest.fixture
+def files(listener: PeerListener, tmp_path: Path) -> DeviceFiles:
+    return enrolled_files(listener, tmp_path)
+
+
+def uplink(url: str, files: DeviceFiles, deadlines: Deadlines | None = None) -> HttpsUplink:
+    return open_https_uplink(
+        url=url, certificate=files.certificate, key=files.key, ca=files.ca, deadlines=deadlines or USUAL
+    )
+
+
+async def failure(line: HttpsUplink) -> UplinkError:
+    """Ask, and give the error; the uplink is closed then."""
+    try:
+        with pytest.raises(UplinkError) as caught:
+            await line.changes(NONE, wait_s=0)
+        return caught.value
+    finally:
+        await line.aclose()
+
+
+# --- who is at the other end -------------------------------------------------------------------------------
+
+
+async def test_nobody_at_the_address(files: DeviceFiles):
+    error = await failure(uplink("https://127.0.0.1:1", files))
+    assert error.reason is Reason.UNREACHABLE
+    assert "https://127.0.0.1:1" in str(error)
+
+
+async def test_a_name_that_does_not_exist(files: DeviceFiles):
+    assert (await failure(uplink("https://cloud.invalid:8443", files))).reason is Reason.UNREACHABLE
+
+
+async def test_a_cloud_of_another_authority(files: DeviceFiles, tmp_path: Path):
+    async with listening(PeerListener(PeerCloud(), tmp_path / "other")) as other:
+        error = await failure(uplink(other.url, files))
+    assert error.reason is Reason.TLS_REFUSED
+    assert "not the cloud that this door was enrolled with" in str(error)
+
+
+async def test_a_cloud_whose_certificate_is_for_another_name(tmp_path: Path):
+    async with listening(PeerListener(PeerCloud(), tmp_path / "cloud", names=("cloud.example",))) as listener:
+        error = await failure(uplink(listener.url, enrolled_files(listener, tmp_path)))
+    assert error.reason is Reason.TLS_REFUSED
+    assert "not for the address" in str(error)
+
+
+@pytest.mark.parametrize(("age", "state"), [(400, "has expired"), (-400, "is not valid yet")])
+async def test_a_clock_that_is_wrong_is_named_as_the_suspect(tmp_path: Path, age: int, state: str):
+    begun = datetime.now(UTC) - timedelta(days=age)
+    async with listening(PeerListener(PeerCloud(), tmp_path / "cloud", now=begun)) as listener:
+        error = await failure(uplink(listener.url, enrolled_files(listener, tmp_path)))
+    assert error.reason is Reason.TLS_REFUSED
+    assert state in str(error)
+    assert "timedatectl" in str(error)
+
+
+async def test_a_door_that_poses_as_the_cloud(listener: PeerListener, files: DeviceFiles, tmp_path: Path):
+    stolen = tmp_path / "stolen.pem"
+    stolen.write_bytes(files.key.read_bytes() + files.certificate.read_bytes())
+    impostor = PeerListener(PeerCloud(), listener.folder)
+    async with listening(impostor, certificate=stolen):
+        error = await failure(uplink(impostor.url, files))
+    assert error.reason is Reason.TLS_REFUSED
+    assert "door's certificate" in str(error)
+
+
+async def test_a_server_that_speaks_no_tls(files: DeviceFiles):
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read(64)
+        writer.write(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+        writer.close()
+
+    server = await asyncio.start_server(answer, "127.0.0.1", 0)
+    async with server:
+        error = await failure(uplink(f"https://127.0.0.1:{server.sockets[0].getsockname()[1]}", files))
+    assert error.reason is Reason.TLS_REFUSED
+    assert "does not speak TLS" in str(error)
+
+
+# --- who we are --------------------------------------------------------------------------------------------
+
+
+async def test_a_certificate_that_has_expired_is_told_from_a_flaky_line(listener: PeerListener, tmp_path: Path):
+    old = enrolled_files(listener, tmp_path, now=datetime.now(UTC) - timedelta(days=91))
+    error = await failure(uplink(listener.url, old))
+    assert error.reason is Reason.TLS_REFUSED
+    assert "this door's certificate: it has expired" in str(error)
+    assert "doorward provision door" in str(error)
+
+
+async def test_a_server_that_says_why_it_refuses_a_certificate_is_quoted(listener: PeerListener, tmp_path: Path):
+    old = enrolled_files(listener, tmp_path, now=datetime.now(UTC) - timedelta(days=91))
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(listener.folder / "listener.pem")
+    context.load_verify_locations(listener.ca_file)
+    context.verify_mode = ssl.CERT_REQUIRED
+    with refusing_aloud(context) as url:
+        error = await failure(uplink(url, old))
+    assert error.reason is Reason.TLS_REFUSED
+    assert "says that this door's certificate has expired" in str(error)
+
+
+async def test_a_line_that_breaks_for_everybody_is_no_refusal(listener: PeerListener, files: DeviceFiles):
+    def hang_up(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.transport.abort()
+
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(listener.folder / "listener.pem")
+    server = await asyncio.start_server(hang_up, "127.0.0.1", 0, ssl=context)
+    async with server:
+        error = await failure(uplink(f"https://127.0.0.1:{server.sockets[0].getsockname()[1]}", files))
+    assert error.reason is Reason.UNREACHABLE
+
+
+@contextmanager
+def refusing_aloud(context: ssl.SSLContext) -> Iterator[str]:
+    """Serve TLS with blocking sockets: unlike asyncio's, they send the alert that says why a handshake failed."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def serve() -> None:
+            while True:
+                try:
+                    visitor, _ = server.accept()
+                except OSError:
+                    return
+                with visitor, suppress(OSError):
+                    context.wrap_socket(visitor, server_side=True).close()
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        yield f"https://127.0.0.1:{server.getsockname()[1]}"
+        server.shutdown(socket.SHUT_RDWR)
+    thread.join(DEADLINE_S)
+
+
+async def test_a_certificate_of_another_authority(listener: PeerListener, tmp_path: Path):
+    foreign = PeerListener(PeerCloud(), tmp_path / "foreign")
+    foreign.folder.mkdir()
+    made = enrolled_files(foreign, tmp_path)
+    shutil.copy(listener.ca_file, tmp_path / "ca.crt")
+    files = DeviceFiles(made.key, made.certificate, tmp_path / "ca.crt", made.signer)
+    error = await failure(uplink(listener.url, files))
+    assert error.reason is Reason.TLS_REFUSED
+    assert "door's certificate" in str(error)
+
+
+async def test_a_device_that_the_cloud_no_longer_knows(listener: PeerListener, files: DeviceFiles):
+    listener.enrolled.clear()
+    error = await failure(uplink(listener.url, files))
+    assert error.reason is Reason.NOT_ENROLLED
+    assert "doorward provision door" in str(error)
+
+
+def test_a_key_that_does_not_belong_to_the_certificate(listener: PeerListener, files: DeviceFiles, tmp_path: Path):
+    (tmp_path / "more").mkdir()
+    other = enrolled_files(listener, tmp_path / "more")
+    with pytest.raises(UplinkError) as caught:
+        open_https_uplink(url=listener.url, certificate=files.certificate, key=other.key, ca=files.ca)
+    assert caught.value.reason is Reason.TLS_REFUSED
+    assert str(files.certificate) in str(caught.value)
+
+
+def test_a_certificate_file_that_is_missing(listener: PeerListener, files: DeviceFiles):
+    files.certificate.unlink()
+    with pytest.raises(UplinkError) as caught:
+        uplink(listener.url, files)
+    assert "No such file" in str(caught.value)
+
+
+def test_an_address_that_is_none(files: DeviceFiles):
+    with pytest.raises(UplinkError) as caught:
+        uplink("https://[::1", files)
+    assert caught.value.reason is Reason.REFUSED
+
+
+# --- what comes back ---------------------------------------------------------------------------------------
+
+
+async def answering(listener: PeerListener, files: DeviceFiles, reply: Reply) -> UplinkError:
+    async def answer(_request: Request) -> Reply:
+        return reply
+
+    listener.overrides[DEVICE_CHANGES] = answer
+    return await failure(uplink(listener.url, files))
+
+
+async def test_a_busy_cloud_says_when_to_come_back(listener: PeerListener, files: DeviceFiles):
+    error = await answering(listener, files, Reply(b"", 503, {"retry-after": "7"}))
+    assert (error.reason, error.retry_after_s) == (Reason.BUSY, 7.0)
+
+
+async def test_a_page_of_a_proxy_is_no_answer(listener: PeerListener, files: DeviceFiles):
+    error = await answering(listener, files, Reply(b"<html>Please log in</html>"))
+    assert error.reason is Reason.UNREADABLE
+    assert "proxy" in str(error)
+
+
+async def test_a_redirect_is_not_followed(listener: PeerListener, files: DeviceFiles):
+    error = await answering(listener, files, Reply(b"", 302, {"location": f"{listener.url}/elsewhere"}))
+    assert error.reason is Reason.REFUSED
+    assert listener.requests == [f"GET {DEVICE_CHANGES}"]
+
+
+async def test_an_answer_that_is_too_long_is_not_read(listener: PeerListener, files: DeviceFiles):
+    error = await answering(listener, files, Reply(bytes(MAX_ANSWER_BYTES + 1)))
+    assert error.reason is Reason.UNREADABLE
+
+
+async def test_a_refusal_that_is_too_long_is_not_read(listener: PeerListener, files: DeviceFiles):
+    error = await answering(listener, files, Reply(bytes(MAX_ANSWER_BYTES + 1), 503))
+    assert error.reason is Reason.UNREADABLE
+
+
+async def test_a_compressed_answer_is_not_opened(listener: PeerListener, files: DeviceFiles):
+    error = await answering(listener, files, Reply(b"\x1f\x8b", headers={"content-encoding": "gzip"}))
+    assert error.reason is Reason.UNREADABLE
+
+
+async def test_an_acknowledgement_that_is_too_long_is_not_read(listener: PeerListener, files: DeviceFiles):
+    async def answer(_request: Request) -> Reply:
+        return Reply(bytes(MAX_ACKNOWLEDGEMENT_BYTES + 1))
+
+    listener.overrides[DEVICE_EVENTS] = answer
+    line = uplink(listener.url, files)
+    with pytest.raises(UplinkError) as caught:
+        await line.send_batch(b"batch")
+    await line.aclose()
+    assert caught.value.reason is Reason.UNREADABLE
+
+
+async def test_a_cloud_that_hangs_is_left_when_the_time_is_up(listener: PeerListener, files: DeviceFiles):
+    hung = asyncio.Event()
+
+    async def answer(_request: Request) -> Reply:
+        await hung.wait()
+        return Reply(b"")
+
+    listener.overrides = dict.fromkeys((DEVICE_CHANGES, DEVICE_EVENTS, DEVICE_TRUST), answer)
+    line = uplink(listener.url, files, HASTY)
+    questions = (
+        line.changes(NONE, wait_s=0),
+        line.send_batch(b"batch"),
+        line.fetch(DEVICE_TRUST, etag=None, query={}, max_bytes=100),
+    )
+    for question in questions:
+        with pytest.raises(UplinkError) as caught:
+            await question
+        assert caught.value.reason is Reason.DEADLINE
+    hung.set()
+    await line.aclose()
+
+
+async def test_a_connection_that_breaks_in_the_middle(listener: PeerListener, files: DeviceFiles):
+    async def answer(_request: Request) -> Reply:
+        raise ConnectionResetError
+
+    listener.overrides[DEVICE_CHANGES] = answer
+    assert (await failure(uplink(listener.url, files))).reason is Reason.UNREACHABLE
+
+
+async def test_a_line_works_again_after_a_break(listener: PeerListener, files: DeviceFiles):
+    async def answer(_request: Request) -> Reply:
+        listener.overrides.clear()
+        raise ConnectionResetError
+
+    listener.overrides[DEVICE_CHANGES] = answer
+    line = uplink(listener.url, files)
+    with pytest.raises(UplinkError):
+        await line.changes(NONE, wait_s=0)
+    assert await line.changes(NONE, wait_s=0) == Versions(1, 1, {0: 1})
+    await line.aclose()
+
+
+async def test_one_connection_serves_many_requests(listener: PeerListener, files: DeviceFiles):
+    ports: set[str] = set()
+    original = listener.cloud.document
+
+    async def answer(request: Request) -> Reply:
+        ports.add(request.peer)
+        document = original("trust", {})
+        return Reply(document.data)
+
+    listener.overrides[DEVICE_TRUST] = answer
+    line = uplink(listener.url, files)
+    for _ in range(5):
+        found = await line.fetch(DEVICE_TRUST, etag=None, query={}, max_bytes=10_000)
+        assert isinstance(found, Fetched)
+    await line.aclose()
+    assert len(ports) == 1
