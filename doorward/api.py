@@ -102,6 +102,10 @@ class CloudApi:
         """Replace something."""
         return self._json(self._send("PUT", path, body=body))
 
+    def health(self) -> Any:  # noqa: ANN401 - as get
+        """Ask how the cloud is; a sick one answers too, with what is wrong."""
+        return self._json(self._request("GET", "/health"))
+
     def call(self, method: str, place: str, body: object) -> Any:  # noqa: ANN401 - as get
         """Send a request to any place below /api/v1/, its query included."""
         return self._json(self._request(method, "/api/v1/" + place, body=body))

@@ -42,7 +42,7 @@ class Diagnostics:
     """
 
     def __init__(self, path: Path) -> None:
-        self._path = path
+        self.path = path
 
     def status(self) -> Answer:
         """Ask for the daemon's state."""
@@ -82,7 +82,7 @@ class Diagnostics:
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC) as connection:
             connection.settimeout(DEADLINE_S)
             try:
-                connection.connect(str(self._path))
+                connection.connect(str(self.path))
                 connection.sendall(json.dumps(question).encode() + b"\n")
             except OSError as error:
                 raise self._silent(error) from error
@@ -108,13 +108,13 @@ class Diagnostics:
             remedy = "ask as a member of the group doorward: sudo usermod -aG doorward $USER, then log in again"
         else:
             remedy = "start the daemon (systemctl start doorward-edge, or doorward edge run), or correct --socket"
-        what = f"no daemon answers at {self._path} ({error.strerror or error})"
+        what = f"no daemon answers at {self.path} ({error.strerror or error})"
         return CliError(ExitCode.UNREACHABLE, what=what, remedy=remedy)
 
     def _odd(self, what: str) -> CliError:
         return CliError(
             ExitCode.UNREACHABLE,
-            what=f"what answers at {self._path} is not a doorward daemon of this version: {what}",
+            what=f"what answers at {self.path} is not a doorward daemon of this version: {what}",
             remedy="correct --socket, or install the same version for both",
         )
 

@@ -23,6 +23,15 @@ COMPLETION_VARIABLE: Final = "_DOORWARD_COMPLETE"
 TREE: Final = Group(
     "Door access with signed, rotating passes that doors verify offline.",
     {
+        "edge": Group(
+            "Run and check the daemon of a door.",
+            {
+                "run": Leaf("doorward.commands.edge_run", "Run the daemon of one door, until SIGTERM or Ctrl-C."),
+                "check-config": Leaf(
+                    "doorward.commands.edge_check_config", "Check a door's configuration without starting anything."
+                ),
+            },
+        ),
         "cloud": Group(
             "Run the cloud service, and call its API.",
             {
@@ -79,6 +88,11 @@ TREE: Final = Group(
                     "doorward.commands.diag_watch", "Show each event of this door as it is journaled, until Ctrl-C."
                 ),
             },
+        ),
+        "demo": Leaf(
+            "doorward.commands.demo",
+            "Show one door from claim to chain check: a cloud, a door, two holders, and what is refused and why.",
+            part="demo",
         ),
         "completion": Leaf("doorward.commands.completion", "Print the completion script of a shell."),
         "version": Leaf("doorward.commands.version", "Print the version."),

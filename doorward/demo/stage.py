@@ -1,0 +1,294 @@
+"""The stage of the demonstration: a cloud, a door, two holders, and what was seen of them.
+
+Invariant: whatever the stage started, it stops, in the opposite order; its folder is removed.
+Must not: fill in a result that was not read from the relay's history, the door's journal or the cloud's API.
+"""
+
+import json
+import shutil
+import tempfile
+import time
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+from doorward.api import CloudApi, connect
+from doorward.demo.link import Link
+from doorward.demo.processes import Program
+from doorward.demo.twin import Twin
+from doorward.demo.waiting import NotSeenError, must, wait_for
+from doorward.diag import Diagnostics
+from doorward.errors import CliError
+from doorward.output import Json
+from doorward.wallet import Wallet, create_wallet, encode_holder_key, open_wallet
+
+TENANT: Final = "north-campus"
+FOREIGN_TENANT: Final = "south-college"
+SITE: Final = "main-campus"
+DOOR: Final = "main-entrance"
+LEVEL: Final = 1
+RELEASE_MS: Final = 1_500
+READER: Final = "camera"
+FRAMES_PER_SECOND: Final = 30
+OUT_OF_VIEW_S: Final = 2.2
+"""A camera takes a code that stays in view once; after two seconds out of view it counts again."""
+
+START_S: Final = 60.0
+SEEN_S: Final = 10.0
+REMOVE_S: Final = 10.0
+_EVENTS_PER_PAGE: Final = 500
+
+
+@dataclass(slots=True)
+class Seen:
+    """What was really seen.
+
+    Attributes:
+        taps_ms: from the frame before the camera to the relay, one a grant.
+        denied: the reason of each refusal, by what was tried.
+        events_in_cloud: how many events of the door the cloud holds at the end.
+        chain_ok: what the cloud says of the door's journal.
+    """
+
+    taps_ms: list[int] = field(default_factory=list)
+    denied: dict[str, str] = field(default_factory=dict)
+    events_in_cloud: int = 0
+    chain_ok: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Granted:
+    """A tap that opened: its event in the journal, the relay's record, and how long it took."""
+
+    event: dict[str, Any]
+    relay: dict[str, Any]
+    tap_ms: int
+
+
+class Stage:
+    """Everything that the demonstration starts, in one folder.
+
+    Attributes:
+        claim, device, anna, first_code, offline_seq: what earlier steps leave for later ones.
+    """
+
+    def __init__(self) -> None:
+        self.folder = Path(tempfile.mkdtemp(prefix="doorward-demo-"))
+        # PostgreSQL refuses to run as root; as another user it must be able to pass through.
+        self.folder.chmod(0o711)
+        self.seen = Seen()
+        self.programs: list[Program] = []
+        self._open = ExitStack()
+        self._api: CloudApi | None = None
+        self._link: Link | None = None
+        self._presented_s = 0
+        self.claim = ""
+        self.device = ""
+        self.first_code = b""
+        self.offline_seq = 0
+        self.twin = Twin(self.folder / "twin")
+        self.diagnostics = Diagnostics(self.door_folder / "diag.sock")
+
+    def close(self) -> None:
+        """Stop what was started, in the opposite order, and remove the folder."""
+        try:
+            for program in reversed(self.programs):
+                program.stop()
+            self._open.close()
+        finally:
+            wait_for("the temporary folder to go", self._remove_folder, deadline_s=REMOVE_S)
+
+    def _remove_folder(self) -> bool | None:
+        """Remove the folder; None while somebody still writes into it, such as the last of an interrupted initdb."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+        return None if self.folder.exists() else True
+
+    # --- places and parts ------------------------------------------------------------------------------------
+
+    @property
+    def cloud_folder(self) -> Path:
+        """The cloud's state."""
+        return self.folder / "cloud"
+
+    @property
+    def door_folder(self) -> Path:
+        """The door's state: configuration, key, journal, diagnostics socket."""
+        return self.folder / "door"
+
+    @property
+    def api(self) -> CloudApi:
+        """The cloud's API, once it runs."""
+        if self._api is None:
+            raise NotSeenError("the cloud was not started")
+        return self._api
+
+    @property
+    def link(self) -> Link:
+        """The network between door and cloud, once it is there."""
+        if self._link is None:
+            raise NotSeenError("the cloud was not started")
+        return self._link
+
+    @property
+    def anna(self) -> Wallet:
+        """The wallet of the first holder, once she has a pass."""
+        return open_wallet(self._wallet_folder("anna"))
+
+    def _wallet_folder(self, name: str) -> Path:
+        return self.folder / "wallets" / name
+
+    def start(self, name: str, *arguments: str | Path) -> Program:
+        """Start a doorward command."""
+        program = Program(name, arguments, self.folder)
+        self.programs.append(program)
+        return program
+
+    def connect(self) -> None:
+        """Find the running cloud, and lay the link to its listener for doors."""
+        self._api = self._open.enter_context(connect(url=None, token_file=None, state=self.cloud_folder))
+        addresses = json.loads((self.cloud_folder / "cloud.json").read_text(encoding="utf-8"))
+        port = urlsplit(addresses["device_url"]).port
+        self._link = self._open.enter_context(Link(port or 0))
+
+    def provisioning(self) -> list[str | Path]:
+        """Write the command that enrols the door, over the link."""
+        door = f"simulated://{self.twin.door}"
+        return [
+            *("provision", "door", "--cloud", f"https://127.0.0.1:{self.link.port}", "--claim", self.claim),
+            *("--folder", self.door_folder, "--json"),
+            *("--reader", f"{READER}=camera+files://{self.twin.frames}?fps={FRAMES_PER_SECOND}"),
+            *("--lock", door, "--inputs", door, "--clock-offset-file", self.twin.clock_file),
+        ]
+
+    def door_status(self) -> dict[str, Any] | None:
+        """What the daemon says of itself; None while it does not answer."""
+        for program in self.programs:
+            if not program.has_finished_well():
+                program.check_alive()
+        try:
+            return self.diagnostics.status()
+        except CliError:
+            return None
+
+    def invitations(self) -> list[str]:
+        """Give commands that a person can try while everything runs."""
+        return [
+            f"doorward diag watch --socket {self.diagnostics.path}",
+            f"doorward diag status --socket {self.diagnostics.path}",
+            f"doorward wallet show --folder {self._wallet_folder('anna')} --audience {SITE} \\",
+            f"    --once --frame {self.twin.frames}/a$(date +%s).png",
+            f"doorward cloud call GET institutions/{TENANT}/events --state {self.cloud_folder}",
+        ]
+
+    # --- holders ---------------------------------------------------------------------------------------------
+
+    def holder(self, name: str, tenant: str = TENANT) -> Wallet:
+        """Make a wallet and have a pass issued for it."""
+        wallet = create_wallet(self._wallet_folder(name))
+        request: dict[str, Json] = {"accessLevels": [LEVEL], "holderKey": encode_holder_key(wallet.holder_key)}
+        wallet.keep(self.api.issue_pass(tenant, request))
+        return wallet
+
+    def code(self, wallet: Wallet) -> bytes:
+        """Have a wallet sign now; never twice in one second, since that would be the same presentation."""
+        now_s = wait_for("the next second", self._next_second, deadline_s=SEEN_S)
+        (held,) = wallet.passes()
+        return wallet.present(held, issued_at_s=now_s, audience=SITE)
+
+    def _next_second(self) -> int | None:
+        now_s = time.time_ns() // 1_000_000_000
+        if now_s <= self._presented_s:
+            return None
+        self._presented_s = now_s
+        return now_s
+
+    # --- taps ------------------------------------------------------------------------------------------------
+
+    def last_seq(self) -> int:
+        """The number of the newest event in the door's journal."""
+        return int(self.diagnostics.status()["journal"]["last"])
+
+    def event_after(self, seq: int, kinds: frozenset[str], *, deadline_s: float = SEEN_S) -> dict[str, Any]:
+        """Wait for the first event after `seq` that is of one of these kinds."""
+
+        def look() -> dict[str, Any] | None:
+            events = self.diagnostics.events(after=seq, limit=_EVENTS_PER_PAGE)
+            return next((event for event in events if event["kind"] in kinds), None)
+
+        return wait_for(f"{' or '.join(sorted(kinds))} in the door's journal", look, deadline_s=deadline_s)
+
+    def tap(self, text: bytes) -> tuple[dict[str, Any], int]:
+        """Hold a code before the camera until the door has decided, then take it away.
+
+        Returns:
+            The decision in the door's journal, and the monotonic millisecond at which the frame was there.
+        """
+        before = self.last_seq()
+        shown_ms = self.twin.show(text)
+        event = self.event_after(before, frozenset({"ACCESS_GRANTED", "ACCESS_DENIED"}))
+        self.twin.show(None)
+        return event, shown_ms
+
+    def tap_granted(self, text: bytes) -> Granted:
+        """Tap, and see the relay energised because of it."""
+        event, shown_ms = self.tap(text)
+        must(event["kind"] == "ACCESS_GRANTED", f"the door refused: {event.get('reason')} at step {event.get('step')}")
+
+        def look() -> dict[str, Any] | None:
+            records = self.twin.relay("energise")
+            return next((each for each in records if each["cause_seq"] == event["seq"]), None)
+
+        relay = wait_for(f"the relay energised because of event {event['seq']}", look, deadline_s=SEEN_S)
+        tap_ms = int(relay["t_mono_ms"]) - shown_ms
+        self.seen.taps_ms.append(tap_ms)
+        return Granted(event, relay, tap_ms)
+
+    def tap_denied(self, name: str, text: bytes, expected: str) -> dict[str, Any]:
+        """Tap, and see it refused for the expected reason while the relay stays still."""
+        before = len(self.twin.relay("energise"))
+        event, _ = self.tap(text)
+        must(event["kind"] == "ACCESS_DENIED", f"the door opened for what had to be refused ({name})")
+        must(len(self.twin.relay("energise")) == before, f"the relay moved for what was refused ({name})")
+        self.seen.denied[name] = str(event["reason"])
+        must(event["reason"] == expected, f"the door refused with {event['reason']}, not with {expected} ({name})")
+        return event
+
+    def relocked_after(self, granted: Granted) -> dict[str, Any]:
+        """Wait for the relay's release after a grant."""
+
+        def look() -> dict[str, Any] | None:
+            releases = self.twin.relay("release")
+            return next((each for each in releases if each["t_mono_ms"] >= granted.relay["t_mono_ms"]), None)
+
+        return wait_for("the relay released", look, deadline_s=SEEN_S)
+
+    # --- the cloud's side ------------------------------------------------------------------------------------
+
+    def cloud_events(self) -> list[dict[str, Any]]:
+        """Give every event of the door that the cloud holds, in the journal's order."""
+        found: list[dict[str, Any]] = []
+        cursor: str | None = None
+        while True:
+            query: dict[str, str | int] = {"limit": _EVENTS_PER_PAGE, "door": DOOR}
+            if cursor is not None:
+                query["after"] = cursor
+            page = self.api.get("institutions", TENANT, "events", **query)
+            found += page["data"]
+            cursor = page["next"]
+            if cursor is None:
+                return sorted(found, key=lambda event: int(event["seq"]))
+
+    def in_cloud(self, seq: int, *, deadline_s: float = SEEN_S) -> dict[str, Any]:
+        """Wait until the cloud shows an event of the door."""
+
+        def look() -> dict[str, Any] | None:
+            return next((event for event in self.cloud_events() if event["seq"] == seq), None)
+
+        return wait_for(f"event {seq} in the cloud", look, deadline_s=deadline_s)
+
+    def status_sequence(self) -> int:
+        """The newest sequence number among the revocation lists that the door holds; 0 without any."""
+        lists = self.diagnostics.status()["status_lists"]
+        return max((int(each["sequence"]) for each in lists), default=0)

@@ -1,0 +1,53 @@
+"""Reading a door's configuration for a command: every fault with its line, its key and what was expected.
+
+Invariant: nothing is opened and no driver is loaded by checking.
+"""
+
+from pathlib import Path
+from typing import Annotated, Final
+
+import typer
+
+from edge.config import ConfigError, EdgeConfig, KnownSchemes, Problem, load_config
+from firmware_adapters.catalogue import AdapterError, Kind, check, schemes
+
+USUAL_CONFIG: Final = Path("/var/lib/doorward/edge.toml")
+
+ConfigOption = Annotated[
+    Path,
+    typer.Option("--config", metavar="FILE", envvar="DOORWARD_CONFIG", help="The door's configuration (TOML)."),
+]
+
+
+def read_config(path: Path) -> EdgeConfig:
+    """Read a configuration file and check its device addresses.
+
+    Raises:
+        ConfigError: with every problem of the file.
+    """
+    known = schemes()
+    config = load_config(
+        path, KnownSchemes(readers=known[Kind.READER], locks=known[Kind.LOCK], inputs=known[Kind.INPUTS])
+    )
+    found = [_address_problem(kind, key, url) for kind, key, url in _addresses(config)]
+    problems = tuple(problem for problem in found if problem is not None)
+    if problems:
+        raise ConfigError(path, problems)
+    return config
+
+
+def _addresses(config: EdgeConfig) -> list[tuple[Kind, str, str]]:
+    """Give kind, key and address of each device."""
+    found = [(Kind.LOCK, "lock.url", config.lock.url)]
+    found += [(Kind.READER, f"reader {reader.id}: url", reader.url) for reader in config.readers]
+    if config.inputs is not None:
+        found.append((Kind.INPUTS, "inputs.url", config.inputs.url))
+    return found
+
+
+def _address_problem(kind: Kind, key: str, url: str) -> Problem | None:
+    try:
+        check(kind, url)
+    except AdapterError as error:
+        return Problem(None, key, error.remedy, error.what)
+    return None
