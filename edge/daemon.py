@@ -103,6 +103,7 @@ async def serve(config: EdgeConfig, stop: asyncio.Event) -> None:
     async with _assembled(config) as parts:
         async with asyncio.TaskGroup() as tasks:
             running = [tasks.create_task(work) for work in _works(parts)]
+            await parts.diagnostics.listening.wait()
             notify("READY=1")
             _log.info("ready", door=config.device.door, device=config.device.id)
             await stop.wait()

@@ -49,6 +49,7 @@ class Diagnostics:
         self._watchers: set[asyncio.Queue[Journaled]] = set()
         self._lost: dict[asyncio.Queue[Journaled], int] = {}
         self._clients = 0
+        self.listening = asyncio.Event()
 
     def journaled(self, journaled: Journaled) -> None:
         """Pass an event on to those who watch; returns at once."""
@@ -72,6 +73,7 @@ class Diagnostics:
 
             server = await asyncio.start_unix_server(accept, self._path, limit=MAX_QUESTION_BYTES)
             self._path.chmod(SOCKET_MODE)
+            self.listening.set()
             try:
                 async with server:
                     await server.serve_forever()
