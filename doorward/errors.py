@@ -5,6 +5,7 @@ Must not: print.
 """
 
 from enum import IntEnum, unique
+from typing import Final
 
 
 @unique
@@ -13,19 +14,25 @@ class ExitCode(IntEnum):
 
     OK = 0
     FAILED = 1
-    """Denied, or a check that was asked for did not hold."""
     UNUSABLE = 2
-    """A wrong option, or input that cannot be used: a missing file, a broken configuration."""
     UNREACHABLE = 3
-    """The cloud or the door's daemon does not answer."""
     REFUSED = 4
-    """The cloud answered and refused: wrong token, unknown pass, a rule broken."""
     MISSING_PART = 5
-    """This installation lacks an optional part."""
-    INTERNAL = 70
-    """A defect of Doorward (EX_SOFTWARE of sysexits.h)."""
-    INTERRUPTED = 130
-    """Stopped by Ctrl-C (128 + SIGINT, as shells report it)."""
+    INTERNAL = 70  # EX_SOFTWARE of sysexits.h
+    INTERRUPTED = 130  # 128 + SIGINT, as shells report it
+
+
+MEANINGS: Final = {
+    ExitCode.OK: "done; for `pass verify`: granted",
+    ExitCode.FAILED: "denied, or something that was checked does not hold",
+    ExitCode.UNUSABLE: "wrong usage, or input that cannot be used",
+    ExitCode.UNREACHABLE: "the cloud or the door's daemon does not answer",
+    ExitCode.REFUSED: "the cloud answered and refused",
+    ExitCode.MISSING_PART: "this installation lacks an optional part",
+    ExitCode.INTERNAL: "a defect of Doorward",
+    ExitCode.INTERRUPTED: "stopped by Ctrl-C or SIGTERM",
+}
+"""The exit codes as help and reference tell them."""
 
 
 class CliError(Exception):

@@ -13,12 +13,14 @@ from typing import Final
 import typer
 from typer.completion import completion_init  # type: ignore[attr-defined]  # imported there, not re-exported
 
-from doorward.errors import CliError, ExitCode
+from doorward.errors import MEANINGS, CliError, ExitCode
 from doorward.output import complain
 from doorward.tree import Group, Leaf, build
 
 PROGRAM: Final = "doorward"
 COMPLETION_VARIABLE: Final = "_DOORWARD_COMPLETE"
+
+_EXIT_CODES: Final = "\n".join(f"  {int(code):<4} {meaning}" for code, meaning in MEANINGS.items())
 
 TREE: Final = Group(
     "Door access with signed, rotating passes that doors verify offline.",
@@ -26,10 +28,8 @@ TREE: Final = Group(
         "edge": Group(
             "Run and check the daemon of a door.",
             {
-                "run": Leaf("doorward.commands.edge_run", "Run the daemon of one door, until SIGTERM or Ctrl-C."),
-                "check-config": Leaf(
-                    "doorward.commands.edge_check_config", "Check a door's configuration without starting anything."
-                ),
+                "run": Leaf("doorward.commands.edge_run", "Run the daemon of one door."),
+                "check-config": Leaf("doorward.commands.edge_check_config", "Check a door's configuration file."),
             },
         ),
         "cloud": Group(
@@ -37,12 +37,10 @@ TREE: Final = Group(
             {
                 "serve": Leaf(
                     "doorward.commands.cloud_serve",
-                    "Serve the cloud: keys, passes, policies, revocation lists and the doors' events.",
+                    "Serve the cloud: keys, passes, policies, events.",
                     part="cloud",
                 ),
-                "call": Leaf(
-                    "doorward.commands.cloud_call", "Call the cloud's API with the operator token and print the answer."
-                ),
+                "call": Leaf("doorward.commands.cloud_call", "Call the cloud's API with the operator token."),
             },
         ),
         "pass": Group(
@@ -50,9 +48,9 @@ TREE: Final = Group(
             {
                 "issue": Leaf("doorward.commands.pass_issue", "Issue a pass.", part="wallet"),
                 "revoke": Leaf("doorward.commands.pass_revoke", "Revoke a pass for ever."),
-                "show": Leaf("doorward.commands.pass_show", "Decode a pass or a presentation without verifying it."),
+                "show": Leaf("doorward.commands.pass_show", "Decode a pass or presentation without verifying it."),
                 "verify": Leaf(
-                    "doorward.commands.pass_verify", "Verify a pass or a presentation offline, as a door does."
+                    "doorward.commands.pass_verify", "Verify a pass or presentation offline, as a door does."
                 ),
             },
         ),
@@ -61,7 +59,7 @@ TREE: Final = Group(
             {
                 "export": Leaf(
                     "doorward.commands.trust_export",
-                    "Fetch an institution's trust file and status lists, for verifying offline.",
+                    "Fetch trust file and status lists, for verifying offline.",
                 ),
             },
         ),
@@ -79,38 +77,27 @@ TREE: Final = Group(
             {
                 "status": Leaf(
                     "doorward.commands.diag_status",
-                    "Show the state of this door: lock, contact, alarms, what it decides by and how old that is.",
+                    "Show this door: lock, contact, alarms, age of its data.",
                 ),
-                "events": Leaf(
-                    "doorward.commands.diag_events", "Show events of this door's journal, the oldest first."
-                ),
-                "watch": Leaf(
-                    "doorward.commands.diag_watch", "Show each event of this door as it is journaled, until Ctrl-C."
-                ),
+                "events": Leaf("doorward.commands.diag_events", "Show events of this door's journal."),
+                "watch": Leaf("doorward.commands.diag_watch", "Show each event of this door as it is journaled."),
             },
         ),
         "demo": Leaf(
             "doorward.commands.demo",
-            "Show one door from claim to chain check: a cloud, a door, two holders, and what is refused and why.",
+            "Show one door from claim to chain check.",
             part="demo",
         ),
+        "bench": Leaf("doorward.commands.bench", "Measure this machine's speeds, each against its floor."),
         "completion": Leaf("doorward.commands.completion", "Print the completion script of a shell."),
+        "reference": Leaf(
+            "doorward.commands.reference",
+            "Write the reference of this command line: Markdown, or manual pages.",
+            hidden=True,
+        ),
         "version": Leaf("doorward.commands.version", "Print the version."),
     },
-    examples="""
-    Exit codes:
-      0    done; for `pass verify`: granted
-      1    denied, or something that was checked does not hold
-      2    wrong usage, or input that cannot be used
-      3    the cloud or the door's daemon does not answer
-      4    the cloud answered and refused
-      5    this installation lacks an optional part
-      70   a defect of Doorward
-      130  stopped by Ctrl-C
-
-    Start here:
-      doorward demo
-    """,
+    examples=f"Exit codes:\n{_EXIT_CODES}\n\nStart here:\n  doorward demo",
 )
 
 

@@ -31,7 +31,7 @@ class Method(Enum):
 
 
 def run(
-    method: Annotated[Method, typer.Argument(help="What to do.", case_sensitive=False)],
+    method: Annotated[Method, typer.Argument(metavar="METHOD", help="GET, POST or PUT.", case_sensitive=False)],
     path: Annotated[str, typer.Argument(metavar="PATH", help="What comes after /api/v1/ in the address.")],
     body: Annotated[
         str | None, typer.Argument(metavar="[JSON|-]", help="What to send, or - for standard input.")
@@ -42,9 +42,10 @@ def run(
     state: StateFolder = None,
     json_lines: JsonOption = False,
 ) -> None:
-    """Call the cloud's API with the operator token and print the answer.
+    """Call the cloud's API with the operator token.
 
-    For everything that has no command of its own. The API describes itself: doorward cloud call GET openapi.json
+    Prints the answer. For everything that has no command of its own. The API describes itself:
+    doorward cloud call GET openapi.json
     """
     message = None if body is None else _parse(argument_bytes(body))
     with connect(url=cloud, token_file=token_file, state=state) as api:

@@ -49,7 +49,7 @@ def run(
     ] = "127.0.0.1:8443",
     json_lines: JsonOption = False,
 ) -> None:
-    """Serve the cloud: keys, passes, policies, revocation lists and the doors' events.
+    """Serve the cloud: keys, passes, policies, events.
 
     Runs until Ctrl-C or SIGTERM. Without DATABASE_URL it runs a private PostgreSQL in the state folder. The operator
     token is made at the first start, in STATE/operator.token; the addresses in use are in STATE/cloud.json. Logs are

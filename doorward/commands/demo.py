@@ -22,11 +22,13 @@ def run(
     once: Annotated[bool, typer.Option("--once", help="End after the last step.")] = False,
     json_lines: JsonOption = False,
 ) -> ExitCode:
-    """Show one door from claim to chain check: a cloud, a door, two holders, and what is refused and why.
+    """Show one door from claim to chain check.
+
+    A cloud, a door and three holders: who gets in, what is refused and why, and what happens without a network.
 
     Everything is real but the hardware: the cloud with its PostgreSQL, the door's daemon, enrolment, keys, the camera's
     decoder. The lock and the door leaf are simulated, the camera's frames are drawn, and the network between door and
-    cloud is a forwarder on this machine that can be cut. Everything lives in a temporary folder that is removed.
+    cloud is a forwarder on this machine that can be cut. All files are in a temporary folder that is removed.
 
     Without --once, cloud and door go on after the last step until Ctrl-C, on a terminal. With --json the narration goes
     to standard error, and standard output ends with one JSON object. Exit code 0 means that every step was really seen.

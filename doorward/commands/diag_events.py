@@ -25,9 +25,10 @@ def run(
     socket: SocketOption = None,
     json_lines: JsonOption = False,
 ) -> None:
-    """Show events of this door's journal, the oldest first.
+    """Show events of this door's journal.
 
-    Every denial has its step and its reason. Asked at the local socket; no network and no cloud is needed.
+    The oldest come first. Every denial has its step and its reason. Asked at the local socket; no network and no cloud
+    is needed.
     """
     out = Output(json_lines=json_lines)
     events = at_socket(socket).events(after=after, limit=limit)

@@ -13,7 +13,7 @@ Examples:
 
 
 def run(*, socket: SocketOption = None, json_lines: JsonOption = False) -> None:
-    """Show the state of this door: lock, contact, alarms, what it decides by and how old that is.
+    """Show this door: lock, contact, alarms, age of its data.
 
     Asked at the local socket; no network and no cloud is needed.
     """

@@ -16,7 +16,10 @@ Examples:
 
 
 def run(*, socket: SocketOption = None, json_lines: JsonOption = False) -> None:
-    """Show each event of this door as it is journaled, until Ctrl-C."""
+    """Show each event of this door as it is journaled.
+
+    Goes on until Ctrl-C. Asked at the local socket; no network and no cloud is needed.
+    """
     out = Output(json_lines=json_lines)
     with contextlib.suppress(KeyboardInterrupt):
         for answer in at_socket(socket).watch():

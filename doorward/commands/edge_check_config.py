@@ -26,9 +26,9 @@ def run(
     *,
     json_lines: JsonOption = False,
 ) -> ExitCode:
-    """Check a door's configuration without starting anything.
+    """Check a door's configuration file.
 
-    Names every fault with its line, its key, what was expected and what stands there.
+    Starts and opens nothing. Names every fault with its line, its key, what was expected and what stands there.
     """
     out = Output(json_lines=json_lines)
     try:

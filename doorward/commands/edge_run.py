@@ -21,10 +21,10 @@ The file is written by `doorward provision door`; systemd/doorward-edge.service 
 
 
 def run(*, config: ConfigOption = USUAL_CONFIG) -> None:
-    """Run the daemon of one door, until SIGTERM or Ctrl-C.
+    """Run the daemon of one door.
 
     Reads credentials, decides, drives the lock, keeps the journal and synchronises it whenever there is a network.
-    Logs are JSON lines on standard error; ask it with `doorward diag`.
+    Ends on SIGTERM or Ctrl-C. Logs are JSON lines on standard error; ask it with `doorward diag`.
     """
     try:
         run_daemon(read_config(config))

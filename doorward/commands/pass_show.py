@@ -18,7 +18,7 @@ Examples:
 
 
 def run(presented: TokenArgument = "-", *, at: AtInstant = None, json_lines: JsonOption = False) -> None:
-    """Decode a pass or a presentation without verifying it.
+    """Decode a pass or presentation without verifying it.
 
     Nothing is checked but the form: not the signatures, not the times, not the revocation. Whether a door would let
     its holder in is answered by `doorward pass verify`.

@@ -69,7 +69,7 @@ def run(
     ] = None,
     json_lines: JsonOption = False,
 ) -> ExitCode:
-    """Verify a pass or a presentation offline, as a door does.
+    """Verify a pass or presentation offline, as a door does.
 
     Runs steps 1 to 8 of a tap with the door's own code: form, kind, clock, issuer key, issuer signature, validity,
     holder (signature, age, audience) and revocation. What only a door knows is left out: whether it has seen this

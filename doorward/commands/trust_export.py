@@ -32,7 +32,7 @@ def run(
     state: StateFolder = None,
     json_lines: JsonOption = False,
 ) -> None:
-    """Fetch an institution's trust file and status lists, for verifying offline.
+    """Fetch trust file and status lists, for verifying offline.
 
     Writes DIR/trust.cbor and DIR/status-N.cwt, and checks them: whoever has them can verify passes without any
     network, until they are too old. They hold no secret.
