@@ -18,19 +18,21 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from cloud.asgi import Entry
 from cloud.devices.guard import PEER, PeerCertificate
 from cloud.errors import CloudError, Reason
-from cloud.settings import Address
+from cloud.settings import Address, CloudSettings
 
 _BACKLOG: Final = 2048
 _KEEP_ALIVE_S: Final = 75
 """Longer than a door's long poll and the pause after it."""
-_FIRST_REQUEST_S: Final = 30.0
+
+
+class ListenerConfig(Config):
+    """uvicorn's configuration, with a limit for connections that never ask (uvicorn limits only later pauses)."""
+
+    first_request_s: float = 30.0
 
 
 class PeerCertificateProtocol(HttpToolsProtocol):
-    """uvicorn's HTTP protocol, with the peer certificate in every request's scope.
-
-    A connection that never sends a request is closed as well; uvicorn limits only those that have sent one.
-    """
+    """uvicorn's HTTP protocol, with the peer certificate in every request's scope."""
 
     _peer: PeerCertificate | None = None
 
@@ -41,7 +43,9 @@ class PeerCertificateProtocol(HttpToolsProtocol):
         der = tls.getpeercert(binary_form=True) if tls is not None else None
         if der is not None:
             self._peer = PeerCertificate.from_der(der)
-        self.timeout_keep_alive_task = self.loop.call_later(_FIRST_REQUEST_S, self.timeout_keep_alive_handler)
+        if isinstance(self.config, ListenerConfig):
+            limit_s = self.config.first_request_s
+            self.timeout_keep_alive_task = self.loop.call_later(limit_s, self.timeout_keep_alive_handler)
 
     def on_message_begin(self) -> None:
         """Put the certificate into the scope of the request that begins."""
@@ -88,9 +92,9 @@ def bound_address(listener: socket.socket) -> Address:
     return Address(host=host, port=port)
 
 
-def make_server(entry: Entry, *, context: ssl.SSLContext | None, shutdown_s: float) -> QuietServer:
+def make_server(entry: Entry, settings: CloudSettings, *, context: ssl.SSLContext | None = None) -> QuietServer:
     """Make the HTTP server of a listener; TLS when there is a context."""
-    config = Config(
+    config = ListenerConfig(
         entry,
         http=PeerCertificateProtocol,
         ws="none",
@@ -101,9 +105,10 @@ def make_server(entry: Entry, *, context: ssl.SSLContext | None, shutdown_s: flo
         server_header=False,
         proxy_headers=False,
         timeout_keep_alive=_KEEP_ALIVE_S,
-        timeout_graceful_shutdown=max(1, int(shutdown_s)),
+        timeout_graceful_shutdown=max(1, int(settings.shutdown_s)),
         backlog=_BACKLOG,
     )
+    config.first_request_s = settings.first_request_s
     config.load()
     config.ssl = context
     return QuietServer(config)

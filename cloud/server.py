@@ -117,11 +117,8 @@ async def _start(
         cluster=cluster,
         certificate=certificate,
         servers=(
-            (make_server(app.make_api(cloud), context=None, shutdown_s=settings.shutdown_s), api),
-            (
-                make_server(app.make_device_app(cloud), context=certificate.context, shutdown_s=settings.shutdown_s),
-                devices,
-            ),
+            (make_server(app.make_api(cloud), settings), api),
+            (make_server(app.make_device_app(cloud), settings, context=certificate.context), devices),
         ),
         addresses=Addresses(bound_address(api).url("http"), bound_address(devices).url("https")),
     )

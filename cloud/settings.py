@@ -39,6 +39,7 @@ class CloudSettings:
         database_url: an existing PostgreSQL; None runs the private cluster.
         names: further host names and IP addresses in the device listener's certificate.
         pool_size: connections to PostgreSQL.
+        first_request_s: how long a connection may stay silent before its first request.
         shutdown_s: how long open requests may take to finish once a stop is asked for.
         database_start_s: patience with PostgreSQL; recovery after a crash replays up to 1 GB of log.
         min_free_bytes: below this much free disk the cloud neither starts nor is healthy.
@@ -50,6 +51,7 @@ class CloudSettings:
     database_url: str | None = None
     names: tuple[str, ...] = ()
     pool_size: int = 10
+    first_request_s: float = 30.0
     shutdown_s: float = 10.0
     database_start_s: float = 600.0
     min_free_bytes: int = 256 * MIB

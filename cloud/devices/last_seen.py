@@ -9,6 +9,7 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import Final
 
+import asyncpg
 import structlog
 
 from cloud.database import AWAY, Pool
@@ -51,7 +52,7 @@ class LastSeen:
                 [device for _, device in batch],
                 list(batch.values()),
             )
-        except AWAY as error:
+        except (*AWAY, asyncpg.PostgresError) as error:
             self._waiting = batch | self._waiting
             _LOG.warning("last_seen_not_written", error=str(error), devices=len(batch))
 

@@ -43,6 +43,14 @@ def cluster() -> Iterator[PrivateCluster]:
     shutil.rmtree(folder)
 
 
+@pytest.fixture
+async def own_cluster(state: Path) -> AsyncIterator[PrivateCluster]:
+    """A cluster of the test's own, not yet started; stopped afterwards whatever happens."""
+    cluster = PrivateCluster(state, ClusterOptions(start_s=120))
+    yield cluster
+    await cluster.stop()
+
+
 @pytest.fixture(scope="module")
 def database_url(cluster: PrivateCluster) -> Iterator[str]:
     """A fresh, migrated database."""

@@ -144,11 +144,10 @@ async def test_a_second_process_is_told_who_holds_the_state(cluster: PrivateClus
     assert await _ask(cluster.url(), "SELECT 1") == 1
 
 
-async def test_a_stop_leaves_a_cluster_that_needs_no_recovery_and_no_process(state: Path):
-    cluster = PrivateCluster(state, _OPTIONS)
-    await cluster.start(_silent)
-    server = _pid(cluster)
-    await cluster.stop()
+async def test_a_stop_leaves_a_cluster_that_needs_no_recovery_and_no_process(own_cluster: PrivateCluster, state: Path):
+    await own_cluster.start(_silent)
+    server = _pid(own_cluster)
+    await own_cluster.stop()
     with pytest.raises(ProcessLookupError):
         os.kill(server, 0)
     control = find_programs(Places()).folder / "pg_controldata"
@@ -157,29 +156,27 @@ async def test_a_stop_leaves_a_cluster_that_needs_no_recovery_and_no_process(sta
     assert b"shut down\n" in output
 
 
-async def test_after_a_kill_it_recovers_with_every_commit(state: Path):
-    cluster = PrivateCluster(state, _OPTIONS)
-    url = await cluster.start(_silent)
+async def test_after_a_kill_it_recovers_with_every_commit(own_cluster: PrivateCluster):
+    url = await own_cluster.start(_silent)
     await _ask(url, "CREATE TABLE kept AS SELECT generate_series(1, 1000) AS n")
-    os.kill(_pid(cluster), signal.SIGKILL)
-    await until(lambda: cluster.pid is None)
-    await cluster.stop()
-    url = await cluster.start(_silent)
+    os.kill(_pid(own_cluster), signal.SIGKILL)
+    await until(lambda: own_cluster.pid is None)
+    await own_cluster.stop()
+    url = await own_cluster.start(_silent)
     assert await _ask(url, "SELECT count(*) FROM kept") == 1000
-    await cluster.stop()
 
 
-async def test_the_supervisor_starts_a_killed_server_again(state: Path):
-    cluster, said = PrivateCluster(state, _OPTIONS), list[str]()
-    url = await cluster.start(_silent)
-    killed = _pid(cluster)
-    watch = asyncio.create_task(cluster.supervise(said.append))
+async def test_the_supervisor_starts_a_killed_server_again(own_cluster: PrivateCluster):
+    said: list[str] = []
+    url = await own_cluster.start(_silent)
+    killed = _pid(own_cluster)
+    watch = asyncio.create_task(own_cluster.supervise(said.append))
     os.kill(killed, signal.SIGKILL)
     await until(lambda: bool(said))
-    await until(lambda: cluster.pid not in {None, killed})
+    await until(lambda: own_cluster.pid not in {None, killed})
     await _answers(url)
     watch.cancel()
-    await cluster.stop()
+    await own_cluster.stop()
     assert "PostgreSQL ended unasked; starting it again." in said
 
 
@@ -194,32 +191,30 @@ async def _answers(url: str) -> None:
                 return
 
 
-async def test_a_server_left_behind_by_a_killed_cloud_is_replaced(state: Path):
+async def test_a_server_left_behind_by_a_killed_cloud_is_replaced(own_cluster: PrivateCluster, state: Path):
     answer = await asyncio.create_subprocess_exec(sys.executable, "-c", _ABANDON, state, stdout=subprocess.PIPE)
     output, _ = await answer.communicate()
     left_behind = int(output)
-    cluster, said = PrivateCluster(state, _OPTIONS), list[str]()
-    assert cluster.pid == left_behind
-    url = await cluster.start(said.append)
-    assert cluster.pid not in {None, left_behind}
+    said: list[str] = []
+    assert own_cluster.pid == left_behind
+    url = await own_cluster.start(said.append)
+    assert own_cluster.pid not in {None, left_behind}
     assert await _ask(url, "SELECT 1") == 1
     assert "Stopping the PostgreSQL that an earlier run left behind." in said
-    await cluster.stop()
 
 
-async def test_a_stale_process_id_that_now_is_a_stranger_is_left_alone(state: Path):
-    cluster = PrivateCluster(state, _OPTIONS)
-    await cluster.start(_silent)
-    await cluster.stop()
+async def test_a_stale_process_id_that_now_is_a_stranger_is_left_alone(own_cluster: PrivateCluster, state: Path):
+    await own_cluster.start(_silent)
+    await own_cluster.stop()
     owner = choose_owner()
     user = owner.uid if owner.switch else None
     stranger = _sleeper(user)
     lines = [str(stranger.pid), str(state / "pg" / "data"), "0", "5432", "", "", "0 0", "ready"]
     owner.write_file(state / "pg" / "data" / "postmaster.pid", "\n".join(lines) + "\n")
-    assert cluster.pid is None
-    url = await cluster.start(_silent)
+    assert own_cluster.pid is None
+    url = await own_cluster.start(_silent)
     assert await _ask(url, "SELECT 1") == 1
-    await cluster.stop()
+    await own_cluster.stop()
     assert stranger.poll() is None
     stranger.kill()
     stranger.wait()
@@ -229,14 +224,12 @@ def _sleeper(user: int | None) -> subprocess.Popen[bytes]:
     return subprocess.Popen(["/usr/bin/env", "sleep", "600"], user=user)
 
 
-async def test_an_interrupted_first_start_is_begun_again(state: Path):
-    cluster = PrivateCluster(state, _OPTIONS)
-    await cluster.start(_silent)
-    await cluster.stop()
+async def test_an_interrupted_first_start_is_begun_again(own_cluster: PrivateCluster, state: Path):
+    await own_cluster.start(_silent)
+    await own_cluster.stop()
     (state / "pg" / "data").rename(state / "pg" / "data.new")
     (state / "pg" / "data.new" / "PG_VERSION").unlink()
-    assert await _ask(await cluster.start(_silent), "SELECT 1") == 1
-    await cluster.stop()
+    assert await _ask(await own_cluster.start(_silent), "SELECT 1") == 1
 
 
 async def test_a_long_state_path_gets_a_short_socket_that_is_removed_again(state: Path):
@@ -249,12 +242,11 @@ async def test_a_long_state_path_gets_a_short_socket_that_is_removed_again(state
     assert short not in set(short.parent.iterdir())
 
 
-async def test_a_damaged_cluster_is_reported_in_its_own_words(state: Path):
-    cluster = PrivateCluster(state, _OPTIONS)
-    await cluster.start(_silent)
-    await cluster.stop()
+async def test_a_damaged_cluster_is_reported_in_its_own_words(own_cluster: PrivateCluster, state: Path):
+    await own_cluster.start(_silent)
+    await own_cluster.stop()
     (state / "pg" / "data" / "global" / "pg_control").unlink()
-    error = await _reason_of_start(cluster)
+    error = await _reason_of_start(own_cluster)
     assert error.reason is Reason.POSTGRES_FAILED
     assert "pg_control" in error.detail
 

@@ -1,0 +1,208 @@
+"""Who gets through the device listener: mutual TLS against the database."""
+
+from __future__ import annotations
+
+import ssl
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
+
+import asyncpg
+import httpx
+import pytest
+from cryptography.hazmat.primitives.serialization import Encoding
+
+from cloud.database import close_pool, open_pool
+from cloud.devices.authority import open_authority
+from cloud.devices.guard import CACHE_S, DeviceGuard, PeerCertificate
+from cloud.devices.last_seen import LastSeen
+from cloud.errors import CloudError, Reason
+from tests.support.clouds import Device, RunningCloud, certificate_in, certificate_request, trusting
+from tests.support.waiting import DEADLINE_S
+from wire.messages import DEVICE_BOOTSTRAP, EST_REENROL
+from wire.names import DeviceId, Tenant
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from pathlib import Path
+
+    from cloud.database import Pool
+
+
+class Clock:
+    """A monotonic clock that a test moves."""
+
+    def __init__(self) -> None:
+        self.now_s = 0.0
+
+    def __call__(self) -> float:
+        return self.now_s
+
+
+@pytest.fixture(autouse=True)
+async def _forget_institutions(database_url: str) -> AsyncIterator[None]:
+    """Let each test make its own."""
+    yield
+    connection = await asyncpg.connect(database_url)
+    await connection.execute("TRUNCATE institutions CASCADE")
+    await connection.close()
+
+
+@pytest.fixture(name="pool")
+async def _pool(database_url: str) -> AsyncIterator[Pool]:
+    pool = await open_pool(database_url, size=2)
+    yield pool
+    await close_pool(pool, deadline_s=DEADLINE_S)
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
+def _scope(device: Device) -> dict[str, object]:
+    return {"doorward.peer": PeerCertificate.from_der(device.certificate.public_bytes(Encoding.DER))}
+
+
+async def test_without_a_certificate_a_device_path_is_closed(cloud: RunningCloud):
+    device = await cloud.enrolled("guarded")
+    async with httpx.AsyncClient(base_url=device.url, verify=trusting(device.ca)) as client:
+        for path in (DEVICE_BOOTSTRAP, EST_REENROL):
+            answer = await client.request("POST" if path == EST_REENROL else "GET", path)
+            assert answer.status_code == 401
+            assert answer.json()["reason"] == "DEVICE_CERTIFICATE_REQUIRED"
+
+
+async def test_a_certificate_of_another_ca_does_not_get_past_tls(cloud: RunningCloud, tmp_path: Path):
+    device = await cloud.enrolled("guarded")
+    foreign = open_authority(tmp_path / "ca", now=_now())
+    forged = foreign.certify_device(
+        device.key.public_key(), tenant=Tenant("guarded"), device=DeviceId(device.name), now=_now()
+    )
+    async with replace(device, certificate=forged).client() as client:
+        with pytest.raises((httpx.ReadError, httpx.ConnectError)):
+            await client.get(DEVICE_BOOTSTRAP)
+
+
+async def test_an_expired_certificate_does_not_get_past_tls(cloud: RunningCloud):
+    device = await cloud.enrolled("guarded")
+    authority = open_authority(cloud.state / "ca", now=_now())
+    expired = authority.certify_device(
+        device.key.public_key(),
+        tenant=Tenant("guarded"),
+        device=DeviceId(device.name),
+        now=_now() - timedelta(days=91),
+    )
+    async with replace(device, certificate=expired).client() as client:
+        with pytest.raises((httpx.ReadError, httpx.ConnectError)):
+            await client.get(DEVICE_BOOTSTRAP)
+
+
+async def test_a_certificate_that_the_database_does_not_know_is_refused(cloud: RunningCloud):
+    device = await cloud.enrolled("guarded")
+    authority = open_authority(cloud.state / "ca", now=_now())
+    unknown = authority.certify_device(
+        device.key.public_key(), tenant=Tenant("guarded"), device=DeviceId(device.name), now=_now()
+    )
+    async with replace(device, certificate=unknown).client() as client:
+        answer = await client.get(DEVICE_BOOTSTRAP)
+    assert answer.status_code == 403
+    assert answer.json()["reason"] == "DEVICE_CERTIFICATE_UNKNOWN"
+
+
+async def test_the_listener_s_own_certificate_is_no_device_s(cloud: RunningCloud):
+    device = await cloud.enrolled("guarded")
+    context = trusting(device.ca)
+    context.load_cert_chain(cloud.state / "ca" / "listener.pem")
+    async with httpx.AsyncClient(base_url=device.url, verify=context) as client:
+        with pytest.raises((httpx.ReadError, httpx.ConnectError)):
+            await client.get(DEVICE_BOOTSTRAP)
+
+
+async def test_old_tls_is_refused(cloud: RunningCloud):
+    device = await cloud.enrolled("guarded")
+    context = trusting(device.ca)
+    context.set_ciphers("DEFAULT@SECLEVEL=0")
+    with pytest.warns(DeprecationWarning, match="TLSv1"):
+        context.minimum_version = ssl.TLSVersion.TLSv1
+    with pytest.warns(DeprecationWarning, match="TLSv1"):
+        context.maximum_version = ssl.TLSVersion.TLSv1_1
+    async with httpx.AsyncClient(base_url=device.url, verify=context) as client:
+        with pytest.raises(httpx.ConnectError):
+            await client.get(DEVICE_BOOTSTRAP)
+
+
+async def test_a_revoked_device_is_refused_at_its_next_request(cloud: RunningCloud):
+    device = await cloud.enrolled("guarded")
+    async with device.client() as client:
+        assert (await client.get(DEVICE_BOOTSTRAP)).status_code == 200
+        revoked = await cloud.api.post(f"/api/v1/institutions/guarded/devices/{device.name}/revoke")
+        assert revoked.json()["status"] == "revoked"
+        answer = await client.get(DEVICE_BOOTSTRAP)
+        renewal = await client.post(EST_REENROL, content=certificate_request(device.key))
+    assert (answer.status_code, renewal.status_code) == (403, 403)
+    assert answer.json()["reason"] == "DEVICE_REVOKED"
+
+
+async def test_a_revocation_by_another_process_is_noticed_within_the_cache_time(cloud: RunningCloud, pool: Pool):
+    device = await cloud.enrolled("guarded")
+    clock = Clock()
+    guard = DeviceGuard(pool, LastSeen(pool, now=_now), monotonic_s=clock)
+    identity = await guard.identify(_scope(device))
+    assert (identity.tenant, identity.door, identity.device) == ("guarded", "main-entrance", device.name)
+    assert identity.key.p256() == device.key.public_key()
+    await pool.execute("UPDATE devices SET status = 'revoked'")
+    clock.now_s = CACHE_S - 0.1
+    assert await guard.identify(_scope(device)) == identity
+    clock.now_s = CACHE_S
+    with pytest.raises(CloudError) as caught:
+        await guard.identify(_scope(device))
+    assert caught.value.reason is Reason.DEVICE_REVOKED
+
+
+async def test_the_old_certificate_ends_when_the_new_one_has_been_used(cloud: RunningCloud, pool: Pool):
+    old = await cloud.enrolled("guarded")
+    async with old.client() as client:
+        answer = await client.post(EST_REENROL, content=certificate_request(old.key))
+    new = replace(old, certificate=certificate_in(answer.content))
+    guard = DeviceGuard(pool, LastSeen(pool, now=_now), monotonic_s=Clock())
+    assert (await guard.identify(_scope(old))).device == old.name
+    assert (await guard.identify(_scope(new))).device == old.name
+    fresh = DeviceGuard(pool, LastSeen(pool, now=_now), monotonic_s=Clock())
+    with pytest.raises(CloudError) as caught:
+        await fresh.identify(_scope(old))
+    assert caught.value.reason is Reason.DEVICE_CERTIFICATE_UNKNOWN
+
+
+async def test_a_lost_renewal_can_be_repeated_with_the_certificate_in_use(cloud: RunningCloud):
+    device = await cloud.enrolled("guarded")
+    async with device.client() as client:
+        lost = await client.post(EST_REENROL, content=certificate_request(device.key))
+        again = await client.post(EST_REENROL, content=certificate_request(device.key))
+        assert (lost.status_code, again.status_code) == (200, 200)
+        assert (await client.get(DEVICE_BOOTSTRAP)).status_code == 200
+
+
+async def test_a_device_that_was_heard_is_online_as_of_then(cloud: RunningCloud, pool: Pool):
+    device = await cloud.enrolled("guarded")
+    last_seen = LastSeen(pool, now=_now)
+    before = _now()
+    last_seen.touch(Tenant("guarded"), DeviceId(device.name))
+    await last_seen.flush()
+    (listed,) = (await cloud.api.get("/api/v1/institutions/guarded/devices")).json()["data"]
+    assert listed["status"] == "online"
+    assert before <= datetime.fromisoformat(listed["lastSeen"]) <= _now()
+    await pool.execute("UPDATE devices SET last_seen = now() - interval '91 seconds'")
+    (listed,) = (await cloud.api.get("/api/v1/institutions/guarded/devices")).json()["data"]
+    assert listed["status"] == "offline"
+
+
+async def test_what_could_not_be_written_is_written_later(cloud: RunningCloud, pool: Pool):
+    device = await cloud.enrolled("guarded")
+    last_seen = LastSeen(pool, now=_now)
+    last_seen.touch(Tenant("guarded"), DeviceId(device.name))
+    await pool.execute("ALTER TABLE devices RENAME COLUMN last_seen TO hidden")
+    await last_seen.flush()
+    await pool.execute("ALTER TABLE devices RENAME COLUMN hidden TO last_seen")
+    assert await pool.fetchval("SELECT last_seen FROM devices") is None
+    await last_seen.flush()
+    assert await pool.fetchval("SELECT last_seen FROM devices") is not None
