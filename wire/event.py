@@ -85,7 +85,9 @@ _FIELDS: Final = (
 )
 FIELD_NAMES: Final = tuple(name for name, _ in _FIELDS)
 _CANONICAL: Final = re.compile(
-    rb"\xb8\x18" + b"".join(re.escape(bytes((key,))) + pattern for key, (_, pattern) in enumerate(_FIELDS)), re.DOTALL
+    rb"\xb8\x18"
+    + b"".join(re.escape(bytes((key,))) + b"(" + pattern + b")" for key, (_, pattern) in enumerate(_FIELDS)),
+    re.DOTALL,
 )
 
 
@@ -136,7 +138,7 @@ def encode_event(event: Event) -> bytes:
     """
     values = [SCHEMA, *(_plain(getattr(event, name)) for name in FIELD_NAMES[1:])]
     data = encode(dict(enumerate(values)), field="event")
-    _check_form(data)
+    match_event(data)
     return data
 
 
@@ -144,20 +146,27 @@ def _plain(value: Value) -> Value:
     return int(value) if isinstance(value, int) and not isinstance(value, bool) else value
 
 
-def _check_form(data: bytes) -> None:
+def match_event(data: bytes) -> re.Match[bytes]:
+    """Check an event's form; group `key + 1` of the match is the encoded item of that key, for who needs only a few.
+
+    Raises:
+        WireError: TOO_LARGE, or NOT_CANONICAL for anything that is not exactly one event.
+    """
     if len(data) > MAX_EVENT_BYTES:
         raise WireError(WireReason.TOO_LARGE, "event")
-    if _CANONICAL.fullmatch(data) is None:
+    match = _CANONICAL.fullmatch(data)
+    if match is None:
         raise WireError(WireReason.NOT_CANONICAL, "event")
+    return match
 
 
 def event_values(data: bytes) -> list[Value]:
     """Read an event as the plain values of `FIELD_NAMES`, in that order (index = key).
 
     Raises:
-        WireError: TOO_LARGE, or NOT_CANONICAL for anything that is not exactly one event.
+        WireError: as `match_event`.
     """
-    _check_form(data)
+    match_event(data)
     return list(cast("dict[int, Value]", cbor2.loads(data)).values())
 
 
