@@ -12,6 +12,7 @@ from typing import Final, TypeAlias
 
 from cloud.errors import Reason
 from cloud.events.reading import ReadBatch
+from cloud.events.rows import PARTS_A_ROW
 from wire.event import CHAIN_START
 from wire.names import DeviceId, Tenant
 
@@ -77,7 +78,7 @@ class Plan:
 
     Attributes:
         verdicts: one a batch, in the order given.
-        runs: rows to store, in the order of the journals.
+        runs: parts of the rows to store, in the order of the journals; events: how many rows.
         marks: the devices whose mark moves, and to where.
         closing: marks of epochs that end here.
         answers: the mark that answers a batch which is not refused, by device and epoch.
@@ -85,6 +86,7 @@ class Plan:
 
     verdicts: list[Verdict] = field(default_factory=list)
     runs: list[list[bytes]] = field(default_factory=list)
+    events: int = 0
     marks: dict[DeviceKey, Mark] = field(default_factory=dict)
     closing: list[tuple[DeviceKey, Mark]] = field(default_factory=list)
     answers: dict[tuple[DeviceKey, bytes], Mark] = field(default_factory=dict)
@@ -147,7 +149,8 @@ def arrange(marks: Mapping[DeviceKey, Mark], batches: Sequence[ReadBatch]) -> Pl
             continue
         verdict = verdicts[place] = judge(mark, batch)
         if isinstance(verdict, Stored):
-            plan.runs.append(batch.rows[verdict.skip :] if verdict.skip else batch.rows)
+            plan.runs.append(batch.parts[verdict.skip * PARTS_A_ROW :] if verdict.skip else batch.parts)
+            plan.events += len(batch.events) - verdict.skip
             now[key] = plan.marks[key] = _advance(plan, key, mark, batch)
         if not isinstance(verdict, Refused):
             plan.answers[key, batch.epoch] = now[key]

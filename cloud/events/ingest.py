@@ -22,7 +22,7 @@ from cloud.events.admission import ALARMS, DeviceKey, Mark, Plan, Refused
 from cloud.events.metrics import IngestMetrics
 from cloud.events.partitions import NO_PARTITION, Partitions
 from cloud.events.reading import ReadBatch, read_batch
-from cloud.events.store import store, stored_events, touched_days
+from cloud.events.store import store, touched_days
 from cloud.health import Check
 from wire.batch import Acknowledgement, seal_acknowledgement
 from wire.keys import Signer
@@ -143,7 +143,7 @@ class Ingest:
         loop = asyncio.get_running_loop()
         answer: asyncio.Future[bytes] = loop.create_future()
         self._waiting.append(_Waiting(batch, signer, answer, loop.time()))
-        self._waiting_events += len(batch.rows)
+        self._waiting_events += len(batch.events)
         self._waiting_batches[batch.tenant, batch.device] += 1
         self._metrics.waiting.set(self._waiting_events)
         self._arrived.set()
@@ -153,10 +153,10 @@ class Ingest:
         """Take the oldest batches, at most `GROUP_EVENTS` events (but at least one batch)."""
         group: list[_Waiting] = []
         events = 0
-        while self._waiting and (not group or events + len(self._waiting[0].batch.rows) <= GROUP_EVENTS):
+        while self._waiting and (not group or events + len(self._waiting[0].batch.events) <= GROUP_EVENTS):
             item = self._waiting.popleft()
             group.append(item)
-            events += len(item.batch.rows)
+            events += len(item.batch.events)
             self._forget(item.batch)
         self._metrics.waiting.set(self._waiting_events)
         if not self._waiting:
@@ -164,7 +164,7 @@ class Ingest:
         return group
 
     def _forget(self, batch: ReadBatch) -> None:
-        self._waiting_events -= len(batch.rows)
+        self._waiting_events -= len(batch.events)
         key = (batch.tenant, batch.device)
         self._waiting_batches[key] -= 1
         if not self._waiting_batches[key]:
@@ -215,9 +215,8 @@ class Ingest:
             started_s = loop.time()
             plan = await store(connection, batches, now=self._now())
         self._metrics.commit_s.observe(loop.time() - started_s)
-        events = stored_events(plan)
-        self._metrics.group_events.observe(events)
-        self._metrics.events.inc(events)
+        self._metrics.group_events.observe(plan.events)
+        self._metrics.events.inc(plan.events)
         self._answer(group, plan)
 
     def _answer(self, group: Sequence[_Waiting], plan: Plan) -> None:

@@ -4,14 +4,14 @@ from datetime import datetime
 from typing import Annotated, Final
 
 from litestar import Router, get
-from litestar.params import QueryParameter
+from litestar.params import FromQuery, QueryParameter
 
 from cloud.errors import CloudError, Reason
 from cloud.events.chain import check_chain
 from cloud.events.models import ChainReport, Events
 from cloud.events.query import Filter, list_events
 from cloud.institutions.service import require_institution
-from cloud.models import PathName
+from cloud.models import PathName, QueryName
 from cloud.state import Cloud
 from wire.names import DeviceId, EventKind, Tenant
 
@@ -29,8 +29,8 @@ async def events(
     cloud: Cloud,
     after: Cursor = None,
     limit: Limit = 100,
-    door: str | None = None,
-    kind: str | None = None,
+    door: QueryName = None,
+    kind: FromQuery[str | None] = None,
     since: Instant = None,
     until: Instant = None,
 ) -> Events:

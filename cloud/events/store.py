@@ -154,11 +154,6 @@ async def _move(connection: Connection, marks: Mapping[DeviceKey, Mark]) -> None
     )
 
 
-def stored_events(plan: Plan) -> int:
-    """Count the rows that a plan adds."""
-    return sum(map(len, plan.runs))
-
-
 def touched_days(batches: Sequence[ReadBatch]) -> set[int]:
     """Give the days whose partitions the batches need."""
     return set(chain.from_iterable(batch.days for batch in batches))
