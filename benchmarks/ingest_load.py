@@ -1,0 +1,108 @@
+"""The load of `benchmarks/ingest.py`, in a process of its own: doors that send batch after batch over TLS.
+
+It prints one JSON object: events acknowledged, seconds from the first request to the last answer (after the warm-up),
+and each batch's milliseconds. Every acknowledgement is read; the last of each door is verified against its journal.
+"""
+
+import argparse
+import asyncio
+import json
+import sys
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import httpx
+import uvloop
+
+from benchmarks.twin_doors import TwinDoor, enrol_doors
+from wire.batch import open_acknowledgement
+from wire.names import KeyPurpose
+from wire.trust import parse_pinned
+
+_DEADLINE_S = 300.0
+
+
+@dataclass(slots=True)
+class Sender:
+    """One door's connection and what it still has to send."""
+
+    door: TwinDoor
+    requests: list[bytes]
+    reader: asyncio.StreamReader
+    writer: asyncio.StreamWriter
+    latencies_ms: list[float] = field(default_factory=list)
+    answer: bytes = b""
+
+    async def send(self, first: int, last: int) -> None:
+        """Send some of the requests, one after the other, each after the answer to the one before."""
+        for request in self.requests[first:last]:
+            started_s = time.perf_counter()
+            self.writer.write(request)
+            head = await self.reader.readuntil(b"\r\n\r\n")
+            if not head.startswith(b"HTTP/1.1 200"):
+                sys.exit(f"{self.door.device}: {head.decode()}")
+            self.answer = await self.reader.readexactly(_length(head))
+            self.latencies_ms.append((time.perf_counter() - started_s) * 1000)
+
+
+async def _connect(door: TwinDoor, requests: list[bytes], url: str) -> Sender:
+    address = urlsplit(url)
+    reader, writer = await asyncio.open_connection(
+        address.hostname, address.port, ssl=door.tls(), server_hostname="localhost"
+    )
+    return Sender(door, requests, reader, writer)
+
+
+def _length(head: bytes) -> int:
+    _, _, rest = head.partition(b"content-length: ")
+    return int(rest[: rest.index(b"\r")])
+
+
+async def measure(options: argparse.Namespace) -> dict[str, object]:
+    """Enrol, make the batches, warm up, send, verify."""
+    token = (options.state / "operator.token").read_text().strip()
+    doors = await enrol_doors(api_url=options.api, device_url=options.devices, token=token, count=options.doors)
+    now_ms = int(time.time() * 1000)
+    made = [list(door.requests(batches=options.batches, size=options.size, now_ms=now_ms)) for door in doors]
+    senders = [await _connect(door, requests, options.devices) for door, requests in zip(doors, made, strict=True)]
+    await asyncio.gather(*(sender.send(0, options.warm_up) for sender in senders))
+    for sender in senders:
+        sender.latencies_ms.clear()
+    started_s = time.perf_counter()
+    await asyncio.gather(*(sender.send(options.warm_up, options.batches) for sender in senders))
+    elapsed_s = time.perf_counter() - started_s
+    await _verify(options, token, senders)
+    latencies = [latency for sender in senders for latency in sender.latencies_ms]
+    return {"events": len(latencies) * options.size, "elapsed_s": elapsed_s, "latencies_ms": latencies}
+
+
+async def _verify(options: argparse.Namespace, token: str, senders: list[Sender]) -> None:
+    """Check that the last acknowledgement of each door is signed and covers all that was sent."""
+    async with httpx.AsyncClient(base_url=options.api, headers={"authorization": f"Bearer {token}"}) as api:
+        answer = (await api.get("/api/v1/institutions/bench/trust")).raise_for_status()
+    key = next(iter(parse_pinned(answer.content).open().of(KeyPurpose.ACKNOWLEDGEMENT))).key
+    for sender in senders:
+        acknowledgement = open_acknowledgement(sender.answer, key)
+        if acknowledgement.durable != options.batches * options.size:
+            sys.exit(f"{sender.door.device}: acknowledged up to {acknowledgement.durable} only")
+
+
+def main() -> None:
+    """Run from the command line."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--state", type=Path, required=True)
+    parser.add_argument("--api", required=True)
+    parser.add_argument("--devices", required=True)
+    parser.add_argument("--doors", type=int, required=True)
+    parser.add_argument("--batches", type=int, required=True, help="a door")
+    parser.add_argument("--warm-up", type=int, required=True, help="of these, not measured")
+    parser.add_argument("--size", type=int, required=True, help="events a batch")
+    options = parser.parse_args()
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        print(json.dumps(runner.run(asyncio.wait_for(measure(options), _DEADLINE_S))))
+
+
+if __name__ == "__main__":
+    main()

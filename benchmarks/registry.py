@@ -1,0 +1,28 @@
+"""Every benchmark by its name, each module loaded only when it runs.
+
+Invariant: a name here is a name in docs/performance.md (tests/core/test_benchmarks.py).
+"""
+
+from collections.abc import Callable, Iterable
+from functools import partial
+from importlib import import_module
+from typing import Final
+
+from benchmarks.result import Result
+
+
+def _run(module: str, function: str) -> Iterable[Result]:
+    results: Iterable[Result] = getattr(import_module(f"benchmarks.{module}"), function)()
+    return results
+
+
+BENCHMARKS: Final[dict[str, Callable[[], Iterable[Result]]]] = {
+    "verify": partial(_run, "verify", "cold"),
+    "verify-cached": partial(_run, "verify", "cached"),
+    "tap": partial(_run, "tap", "run"),
+    "journal-append": partial(_run, "journal", "append"),
+    "status-lookup": partial(_run, "status", "lookup"),
+    "status-load": partial(_run, "status", "load"),
+    "ingest": partial(_run, "ingest", "run"),
+}
+"""What `script/bench` runs, in this order."""
