@@ -19,6 +19,8 @@ Title = Annotated[str, msgspec.Meta(min_length=1, max_length=200, pattern=r"^[^\
 """A name for people: one line without control characters."""
 PathName = Annotated[str, PathParameter(pattern="^[a-z0-9-]{1,32}" + _END)]
 """An institution, door or device in a path."""
+QueryName = Annotated[str | None, QueryParameter(pattern="^[a-z0-9-]{1,32}" + _END)]
+"""The same in a query; None when it does not matter."""
 PageNumber = Annotated[int, QueryParameter(ge=1, le=1_000_000, description="Page, from 1")]
 PageLimit = Annotated[int, QueryParameter(ge=1, le=100, description="Entries a page")]
 

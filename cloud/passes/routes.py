@@ -3,7 +3,7 @@
 from typing import Final
 
 from litestar import Router, get, post
-from litestar.params import JSONBody
+from litestar.params import FromPath, JSONBody
 from litestar.status_codes import HTTP_200_OK
 
 from cloud.models import PathName
@@ -19,13 +19,13 @@ async def issue_pass(tenant: PathName, data: JSONBody[NewPass], cloud: Cloud) ->
 
 
 @get("/{pass_id:str}")
-async def show_pass(tenant: PathName, pass_id: str, cloud: Cloud) -> ShownPass:
+async def show_pass(tenant: PathName, pass_id: FromPath[str], cloud: Cloud) -> ShownPass:
     """Show a pass."""
     return await cloud.passes.show(Tenant(tenant), pass_id)
 
 
 @post("/{pass_id:str}/revoke", status_code=HTTP_200_OK)
-async def revoke_pass(tenant: PathName, pass_id: str, cloud: Cloud) -> ShownPass:
+async def revoke_pass(tenant: PathName, pass_id: FromPath[str], cloud: Cloud) -> ShownPass:
     """Revoke a pass for good; the doors are told at once."""
     return await cloud.passes.revoke(Tenant(tenant), pass_id)
 
