@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from edge.core.effects import ReplayMark
-from edge.core.replay import KEEP_MS, MAX_MARKS, ReplayMarks, is_over, make_mark
+from edge.core.replay import KEEP_MS, MAX_MARKS, SWEEP_MS, ReplayMarks, is_over, make_mark
 from edge.core.tap import State, handle
 from edge.core.verify import WIDEST_MS
 from tests.core.campus import NOW, NOW_MS, code, commits, door, drafts, durable, instant, tap
@@ -75,6 +77,21 @@ def test_marks_are_kept_until_their_time_is_over():
     assert set(marks.add(make_mark(OTHER, late), late).marks) == {KEY, OTHER}
     over = instant(KEEP_MS)
     assert set(marks.add(make_mark(OTHER, over), over).marks) == {OTHER}
+
+
+@pytest.mark.parametrize(("later_ms", "kept"), [(SWEEP_MS - 1, True), (SWEEP_MS, False)])
+def test_marks_whose_time_is_over_are_swept_out_now_and_then(later_ms: int, *, kept: bool):
+    marks = ReplayMarks().add(make_mark(KEY, NOW), NOW)
+    swept = instant(KEEP_MS - 1)
+    marks = marks.add(make_mark(OTHER, swept), swept)
+    late = instant(KEEP_MS - 1 + later_ms)
+    assert (KEY in marks.add(make_mark(b"n" * 32, late), late).marks) is kept
+
+
+def test_marks_are_swept_out_at_once_when_there_is_no_room():
+    marks = replace(full_of_marks(), swept_ms=instant(KEEP_MS).monotonic_ms)
+    late = instant(KEEP_MS)
+    assert set(marks.add(make_mark(OTHER, late), late).marks) == {OTHER}
 
 
 def test_what_a_forgotten_mark_stood_for_is_refused_for_good():
