@@ -32,6 +32,12 @@ TREE: Final = Group(
                 "check-config": Leaf("doorward.commands.edge_check_config", "Check a door's configuration file."),
             },
         ),
+        "provision": Group(
+            "Set up this machine for a door.",
+            {
+                "door": Leaf("doorward.commands.provision_door", "Make this machine the controller of a door."),
+            },
+        ),
         "cloud": Group(
             "Run the cloud service, and call its API.",
             {

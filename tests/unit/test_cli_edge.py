@@ -1,0 +1,85 @@
+"""`doorward edge`: a configuration is checked completely, and the daemon does not need the cloud's code."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from doorward.errors import ExitCode
+from tests.support.commands import run_here
+
+GOOD = """
+[device]
+id = "main-1"
+tenant = "north-campus"
+site = "main-campus"
+door = "main-entrance"
+
+[[reader]]
+id = "camera"
+url = "camera+files:///run/frames?fps=15"
+
+[lock]
+url = "simulated:///run/twin"
+"""
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Path:
+    path = tmp_path / "edge.toml"
+    path.write_text(GOOD)
+    return path
+
+
+def test_a_right_file_is_right(config: Path, capsys: pytest.CaptureFixture[str]):
+    ran = run_here(capsys, "edge", "check-config", config)
+    assert (ran.code, ran.out) == (ExitCode.OK, f"{config} is right: door main-entrance, 1 reader.\n")
+    assert run_here(capsys, "edge", "check-config", config, "--json").record == {
+        "ok": True,
+        "file": str(config),
+        "problems": [],
+    }
+
+
+def test_every_fault_has_its_line_its_key_and_what_was_expected(config: Path, capsys: pytest.CaptureFixture[str]):
+    config.write_text(GOOD.replace('site = "main-campus"', 'site = "Main Campus"').replace("[lock]", "[lok]"))
+    ran = run_here(capsys, "edge", "check-config", config, "--json")
+    assert ran.code == ExitCode.UNUSABLE
+    assert ran.record["ok"] is False
+    problems = {problem["key"]: problem for problem in ran.record["problems"]}
+    assert problems["device.site"]["line"] == 5
+    assert problems["device.site"]["got"] == '"Main Campus"'
+    assert {"lok", "lock.url"} <= set(problems)
+    text = run_here(capsys, "edge", "check-config", config).out
+    assert "  line 5: device.site: expected" in text
+
+
+def test_a_wrong_option_of_a_device_address_is_a_fault_of_the_file(config: Path, capsys: pytest.CaptureFixture[str]):
+    config.write_text(GOOD.replace("fps=15", "fps=1000"))
+    ran = run_here(capsys, "edge", "check-config", config, "--json")
+    assert ran.code == ExitCode.UNUSABLE
+    (problem,) = ran.record["problems"]
+    assert problem["key"] == "reader camera: url"
+    assert "fps" in problem["got"]
+
+
+@pytest.mark.parametrize("command", ["check-config", "run"])
+def test_a_missing_file_is_unusable(command: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    path = tmp_path / "none.toml"
+    arguments = (path,) if command == "check-config" else ("--config", path)
+    assert run_here(capsys, "edge", command, *arguments).code == ExitCode.UNUSABLE
+
+
+def test_a_door_that_was_not_enrolled_does_not_start(config: Path, capsys: pytest.CaptureFixture[str]):
+    ran = run_here(capsys, "edge", "run", "--config", config)
+    assert ran.code in (ExitCode.FAILED, ExitCode.UNUSABLE)
+    assert "Traceback" not in ran.err
+
+
+def test_the_daemon_loads_none_of_the_clouds_code():
+    code = "import sys, doorward.commands.edge_run; print([n for n in sys.modules if n.split('.')[0] == 'cloud'])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
+    assert done.stdout.strip() == "[]"
