@@ -55,7 +55,8 @@ def in_turn(*works: Work, rounds: int, warm_up: int) -> list[Times]:
 
     Args:
         works: the operations; all get the same round number. The order rotates, so that none always comes first.
-        rounds: measured; warm_up: run before, not measured.
+        rounds: how many are measured.
+        warm_up: how many are run before.
     """
     clock = time.perf_counter_ns
     seen: list[list[int]] = [[] for _ in works]
@@ -82,6 +83,24 @@ def compared(name: str, subject: Times, floor: Times, *, must: str, note: str) -
         p50=_ms(subject.median),
         p95=_ms(subject.percentile(95)),
         p99=_ms(subject.percentile(99)),
+        must=must,
+        note=note,
+    )
+
+
+def compared_p99(name: str, subject: Times, floor: Times, *, must: str, note: str) -> Result:
+    """Tell a subject's 99th percentile in microseconds against its floor's."""
+    value, least = subject.percentile(99), floor.percentile(99)
+    return Result(
+        name=name,
+        value=round(value / _NS_A_US, 2),
+        unit="us",
+        floor=round(least / _NS_A_US, 2),
+        ratio=round(value / least, 3),
+        n=len(subject.ns),
+        p50=_ms(subject.median),
+        p95=_ms(subject.percentile(95)),
+        p99=_ms(value),
         must=must,
         note=note,
     )

@@ -114,8 +114,8 @@ def cached() -> Iterable[Result]:
 
 
 _NOTE_COLD = (
-    "text form to verified credential, steps 1 to 8, no pass seen before; floor: one Ed25519 check by libsodium and one "
-    "P-256 check by OpenSSL with its key loaded, nothing else"
+    "text form to verified credential, steps 1 to 8, no pass seen before; floor: one Ed25519 check by libsodium and "
+    "one P-256 check by OpenSSL with its key loaded, nothing else"
 )
 _NOTE_CACHED = "the same with every issuer signature remembered; floor: one P-256 check by OpenSSL with its key loaded"
 
