@@ -45,10 +45,11 @@ class ShownReader:
         self.info = ReaderInfo(READER, frozenset({Medium.QR}), frozenset({Capability.DISPLAY}), 1024)
         self.shown: asyncio.Queue[Feedback] = asyncio.Queue()
         self.broken = False
+        self.nothing: tuple[Presentation, ...] = ()
 
     async def presentations(self) -> AsyncIterator[Presentation]:
-        return
-        yield
+        for never in self.nothing:
+            yield never
 
     async def show(self, feedback: Feedback) -> None:
         if self.broken:
@@ -113,7 +114,7 @@ async def rig(tmp_path: Path) -> AsyncIterator[Rig]:
     keys = TenantKeys("north", int(time.time()) - 100)
     identity = Identity(device=DeviceId("dev-a"), door=DoorId("main"), access_point="in")
     store = SlowStore(Database(tmp_path / "journal.db", identity, new_epoch=bytes(8)), max_events=1_000)
-    lock = SimulatedLock(tmp_path)
+    lock = SimulatedLock(str(tmp_path))
     reader = ShownReader()
     events: asyncio.Queue[Journaled] = asyncio.Queue()
     controller = Controller(
