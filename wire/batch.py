@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from wire.codec import Fields, Value, decode, encode, octets
+from wire.codec import MAX_TIME_MS, Fields, Value, decode, encode, octets
 from wire.envelope import check_signed_by, parse_envelope, seal
 from wire.errors import WireError, WireReason
 from wire.event import CHAIN_START, HASH_BYTES, MAX_EVENT_BYTES, MAX_NAME_CHARACTERS, chain_hash
@@ -153,7 +153,7 @@ def _parse_acknowledgement(payload: bytes) -> Acknowledgement:
         durable=fields.uint(3, "durable"),
         head=fields.octets(4, "head", HASH_BYTES, HASH_BYTES),
         backed_up=fields.uint(5, "backed_up"),
-        issued_at_ms=fields.uint(6, "iat_ms"),
+        issued_at_ms=fields.uint(6, "iat_ms", MAX_TIME_MS),
     )
     fields.close()
     if found.backed_up > found.durable:

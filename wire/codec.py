@@ -23,6 +23,10 @@ COSE_SIGN1_TAG: Final = 18
 MAX_UINT: Final = 2**63 - 1
 """Largest integer we accept: what SQLite and PostgreSQL hold in one column."""
 
+MAX_TIME_MS: Final = 0xE5FF_FFFF_FFFF
+"""Latest moment we accept, in the year 9983: every calendar and every database can still write it."""
+MAX_TIME_S: Final = MAX_TIME_MS // 1000
+
 _BUILT_IN_TAGS: Final = (0, 1, 2, 3, 4, 5, 25, 28, 29, 30, 35, 36, 37, 100, 256, 258, 260, 261, 1004, 43000, 55799)
 
 
@@ -206,9 +210,9 @@ class Fields:
         """Take an unsigned integer of at most `maximum`."""
         return uint(self.value(key, name), f"{self._field}.{name}", maximum)
 
-    def uint_or_none(self, key: int, name: str, maximum: int = MAX_UINT) -> int | None:
-        """Take an unsigned integer if the key is there."""
-        return self.uint(key, name, maximum) if key in self._left else None
+    def time(self, key: int, name: str) -> int:
+        """Take a moment in Unix seconds."""
+        return self.uint(key, name, MAX_TIME_S)
 
     def octets(self, key: int, name: str, minimum: int, maximum: int) -> bytes:
         """Take a byte string of `minimum` to `maximum` bytes."""

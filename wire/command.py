@@ -76,7 +76,7 @@ def _parse(payload: bytes) -> Command:
     command_id = fields.octets(1, "id", COMMAND_ID_BYTES, COMMAND_ID_BYTES)
     target = slug(fields.text(2, "target", MAX_TENANT_CHARACTERS), "command.target")
     action = fields.member(3, "action", _ACTIONS)
-    issued, expires = fields.uint(4, "iat"), fields.uint(5, "exp")
+    issued, expires = fields.time(4, "iat"), fields.time(5, "exp")
     counter = fields.uint(6, "counter")
     fields.close()
     limit = MAX_UNLOCK_LIFETIME_S if action is Action.UNLOCK else MAX_LIFETIME_S

@@ -29,7 +29,6 @@ class WireReason(Enum):
     KEY_INVALID = "key_invalid"
     SIGNATURE_INVALID = "signature_invalid"
     HASH_MISMATCH = "hash_mismatch"
-    CHAIN_BROKEN = "chain_broken"
     ROLLBACK = "rollback"
 
 

@@ -32,6 +32,10 @@ CHAIN_START: Final = bytes(HASH_BYTES)
 _UINT: Final = (
     rb"(?:[\x00-\x17]|\x18[\x18-\xff]|\x19[\x01-\xff].|\x1a(?!\x00\x00).{4}|\x1b(?!\x00\x00\x00\x00)[\x00-\x7f].{7})"
 )
+_TIME_MS: Final = (
+    rb"(?:[\x00-\x17]|\x18[\x18-\xff]|\x19[\x01-\xff].|\x1a(?!\x00\x00).{4}|\x1b\x00\x00(?!\x00\x00)[\x00-\xe5].{5})"
+)
+"""A number of milliseconds up to `codec.MAX_TIME_MS`."""
 _NULL: Final = rb"\xf6"
 _NAME: Final = (
     b"(?:"
@@ -62,7 +66,7 @@ _FIELDS: Final = (
     ("device", _NAME),
     ("boot", _UINT),
     ("seq", _UINT),
-    ("wall_ms", _UINT),
+    ("wall_ms", _TIME_MS),
     ("monotonic_ms", _UINT),
     ("clock", _one_of(ClockState)),
     ("door", _NAME),

@@ -155,9 +155,9 @@ def _from_envelope(envelope: Envelope) -> SignedPass:
 def _parse_claims(value: Value) -> Pass:
     fields = Fields(value, "pass")
     issuer = slug(fields.text(_ISS, "iss", MAX_TENANT_CHARACTERS), "pass.iss")
-    expires = fields.uint(_EXP, "exp")
-    not_before = fields.uint_or_none(_NBF, "nbf")
-    issued = fields.uint(_IAT, "iat")
+    expires = fields.time(_EXP, "exp")
+    not_before = fields.time(_NBF, "nbf") if fields.has(_NBF) else None
+    issued = fields.time(_IAT, "iat")
     pass_id = fields.octets(_CTI, "cti", PASS_ID_BYTES, PASS_ID_BYTES)
     holder = _parse_holder(fields.value(_CNF, "cnf")) if fields.has(_CNF) else None
     kind, flags, levels = _parse_scope(fields.octets(_SCOPE, "scope", 1, MAX_SCOPE_BYTES))

@@ -165,7 +165,7 @@ def _parse_bundle(payload: bytes) -> PolicyBundle:
         tenant=Tenant(slug(fields.text(1, "tenant", MAX_TENANT_CHARACTERS), "policy.tenant")),
         door=DoorId(slug(fields.text(2, "door", MAX_TENANT_CHARACTERS), "policy.door")),
         version=fields.uint(3, "version"),
-        issued_at_s=fields.uint(4, "iat"),
+        issued_at_s=fields.time(4, "iat"),
         timezone=_parse_timezone(fields.text(5, "timezone", _MAX_TIMEZONE_CHARACTERS)),
         settings=_parse_settings(fields.value(6, "settings")),
         levels=_parse_levels(fields.value(7, "levels")),

@@ -117,7 +117,7 @@ def _parse_rotating(envelope: Envelope, header: Value) -> RotatingPresentation:
     if signed.unverified.holder_key is None:
         raise WireError(WireReason.MISSING_FIELD, "pass.cnf")
     payload = Fields(decode(envelope.payload, field="presentation", max_bytes=128), "presentation")
-    issued = payload.uint(_IAT, "iat")
+    issued = payload.time(_IAT, "iat")
     audience = payload.text(_AUD, "aud", MAX_AUDIENCE_CHARACTERS)
     nonce = payload.octets(_CNONCE, "cnonce", NONCE_BYTES, NONCE_BYTES) if payload.has(_CNONCE) else None
     payload.close()

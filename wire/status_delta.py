@@ -151,8 +151,8 @@ def _parse(payload: bytes) -> StatusDelta:
         before=fields.octets(4, "before", _HASH_BYTES, _HASH_BYTES),
         after=fields.octets(5, "after", _HASH_BYTES, _HASH_BYTES),
         flips=_gaps(fields.octets(6, "gaps", 0, MAX_DELTA_BYTES)),
-        issued_at_s=fields.uint(7, "iat"),
-        expires_at_s=fields.uint(8, "exp"),
+        issued_at_s=fields.time(7, "iat"),
+        expires_at_s=fields.time(8, "exp"),
         ttl_s=fields.uint(9, "ttl"),
     )
     fields.close()

@@ -128,7 +128,7 @@ def open_status_list(data: bytes, key: PublicKey) -> StatusList:
 def _parse(payload: bytes) -> StatusList:
     fields = Fields(decode(payload, field="status", max_bytes=MAX_TOKEN_BYTES), "status")
     subject = fields.text(_SUB, "sub", _MAX_SUBJECT)
-    expires, issued = fields.uint(_EXP, "exp"), fields.uint(_IAT, "iat")
+    expires, issued = fields.time(_EXP, "exp"), fields.time(_IAT, "iat")
     compressed = _compressed(fields.value(_STATUS_LIST, "status_list"))
     ttl = fields.uint(_TTL, "ttl")
     list_id, sequence, size = _numbers(fields.array(_DOORWARD, "doorward", 3))

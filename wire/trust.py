@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
-from wire.codec import Fields, Value, array, decode, encode, member, octets, uint
+from wire.codec import MAX_TIME_S, Fields, Value, array, decode, encode, member, octets, uint
 from wire.envelope import check_signed_by, parse_envelope, seal
 from wire.errors import WireError, WireReason
 from wire.keys import KEY_ID_BYTES, PublicKey, Signer, parse_key
@@ -96,7 +96,7 @@ def _parse(payload: bytes) -> TrustBundle:
     fields = Fields(decode(payload, field="trust", max_bytes=MAX_BUNDLE_BYTES), "trust")
     tenant = slug(fields.text(_TENANT, "tenant", MAX_TENANT_CHARACTERS), "trust.tenant")
     version = fields.uint(_VERSION, "version")
-    issued = fields.uint(_IAT, "iat")
+    issued = fields.time(_IAT, "iat")
     keys = tuple(_parse_trusted(item) for item in fields.array(_KEYS, "keys", MAX_KEYS))
     fields.close()
     if len({item.key_id for item in keys}) != len(keys):
@@ -112,7 +112,7 @@ def _parse_trusted(value: Value) -> TrustedKey:
     if octets(parts[0], "trust.keys.kid", KEY_ID_BYTES, KEY_ID_BYTES) != key.key_id:
         raise WireError(WireReason.HASH_MISMATCH, "trust.keys.kid")
     purpose = member(parts[2], "trust.keys.purpose", _PURPOSES)
-    starts, ends = uint(parts[3], "trust.keys.nbf"), uint(parts[4], "trust.keys.exp")
+    starts, ends = (uint(parts[place], f"trust.keys.{name}", MAX_TIME_S) for place, name in ((3, "nbf"), (4, "exp")))
     if starts >= ends:
         raise WireError(WireReason.OUT_OF_RANGE, "trust.keys.exp")
     return TrustedKey(key=key, purpose=purpose, not_before_s=starts, expires_at_s=ends)
