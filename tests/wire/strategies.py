@@ -1,0 +1,229 @@
+"""Hypothesis strategies for every value that our formats hold."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from hypothesis import strategies as st
+
+from tests.vectors.parts.kit import (
+    ACKNOWLEDGEMENT,
+    COMMAND,
+    DEVICE,
+    HOLDER,
+    HOLDER_ED,
+    MAX_UINT,
+    PASS,
+    POLICY,
+    ROOT,
+    STATUS,
+    STRANGER,
+    THIEF,
+)
+from wire.batch import Acknowledgement
+from wire.codec import MAX_TIME_MS, MAX_TIME_S
+from wire.command import MAX_LIFETIME_S as MAX_COMMAND_S
+from wire.command import MAX_UNLOCK_LIFETIME_S, Command
+from wire.event import CHAIN_START, Event
+from wire.names import (
+    Action,
+    Assurance,
+    ClockState,
+    DeviceId,
+    DoorId,
+    DoorMode,
+    EventKind,
+    KeyPurpose,
+    PassFlags,
+    PassKind,
+    Reason,
+    RelockRule,
+    StalenessRule,
+    Step,
+    SuspectRule,
+    Tenant,
+)
+from wire.passes import MAX_LIFETIME_S, Pass, make_pass_id
+from wire.policy import ALWAYS, DoorSettings, PolicyBundle, Schedule, Window
+from wire.status_list import StatusList
+from wire.trust import TrustBundle, TrustedKey
+
+if TYPE_CHECKING:
+    from wire.codec import Value
+    from wire.keys import Signer
+
+SIGNERS: Final[tuple[Signer, ...]] = (
+    *(ROOT, PASS, STATUS, POLICY, COMMAND, ACKNOWLEDGEMENT, STRANGER, HOLDER, HOLDER_ED, THIEF, DEVICE),
+)
+uints = st.one_of(st.integers(0, 30), st.integers(0, 0x1_0000), st.integers(0, 0x1_0000_0100), st.integers(0, MAX_UINT))
+times = st.one_of(st.integers(0, 0x1_0000), st.integers(0, 0x1_0000_0100), st.integers(0, MAX_TIME_S))
+slugs = st.text("abcdefghijklmnopqrstuvwxyz0123456789-", min_size=1, max_size=32)
+hashes = st.binary(min_size=32, max_size=32)
+keys = st.sampled_from([signer.public_key for signer in SIGNERS])
+
+
+def values(*, depth: int = 4) -> st.SearchStrategy[Value]:
+    """CBOR items as our codec takes them."""
+    scalars: st.SearchStrategy[Value] = st.one_of(
+        st.integers(-MAX_UINT - 1, MAX_UINT),
+        uints,
+        st.binary(max_size=40),
+        st.text(max_size=40),
+        st.booleans(),
+        st.none(),
+    )
+    if depth == 0:
+        return scalars
+    inner = values(depth=depth - 1)
+    maps = st.dictionaries(st.one_of(uints, st.integers(-MAX_UINT - 1, 0), st.text(max_size=30)), inner, max_size=5)
+    return st.one_of(scalars, st.lists(inner, max_size=5), maps)
+
+
+@st.composite
+def passes(draw: st.DrawFn, *, holders: st.SearchStrategy[Signer | None] | None = None) -> Pass:
+    """Any pass that may be issued; `holders` draws who holds it."""
+    issued = draw(st.integers(0, MAX_TIME_S - 2 * MAX_LIFETIME_S))
+    starts = draw(st.none() | st.integers(issued, issued + MAX_LIFETIME_S))
+    lifetime = draw(st.integers(1, MAX_LIFETIME_S))
+    holder = draw(st.sampled_from([None, *SIGNERS]) if holders is None else holders)
+    return Pass(
+        issuer=Tenant(draw(slugs)),
+        pass_id=make_pass_id(draw(st.integers(0, 0xFFFF)), draw(st.integers(0, 0xFFFF_FFFF))),
+        issued_at_s=issued,
+        not_before_s=starts,
+        expires_at_s=(issued if starts is None else starts) + lifetime,
+        holder_key=None if holder is None else holder.public_key,
+        kind=draw(st.sampled_from(PassKind)),
+        flags=draw(st.sampled_from([PassFlags.NONE, PassFlags.EXTENDED_RELEASE])),
+        access_levels=tuple(sorted(draw(st.sets(st.integers(0, 0xFFFF), max_size=16)))),
+    )
+
+
+@st.composite
+def status_lists(draw: st.DrawFn) -> StatusList:
+    """Any status list of at most 64 bytes."""
+    issued = draw(times.filter(lambda moment: moment < MAX_TIME_S))
+    return StatusList(
+        tenant=draw(slugs),
+        list_id=draw(st.integers(0, 0xFFFF)),
+        sequence=draw(st.integers(0, MAX_UINT - 1)),
+        issued_at_s=issued,
+        expires_at_s=draw(st.integers(issued + 1, MAX_TIME_S)),
+        ttl_s=draw(st.integers(1, MAX_UINT)),
+        bits=draw(st.binary(max_size=64)),
+    )
+
+
+@st.composite
+def trust_bundles(draw: st.DrawFn) -> TrustBundle:
+    """Any trust bundle of at most eight keys."""
+    entries = []
+    for key in draw(st.lists(keys, unique=True, max_size=8)):
+        starts = draw(st.integers(0, MAX_TIME_S - 1))
+        ends = draw(st.integers(starts + 1, MAX_TIME_S))
+        purpose = draw(st.sampled_from(KeyPurpose))
+        entries.append(TrustedKey(key=key, purpose=purpose, not_before_s=starts, expires_at_s=ends))
+    return TrustBundle(tenant=Tenant(draw(slugs)), version=draw(uints), issued_at_s=draw(times), keys=tuple(entries))
+
+
+@st.composite
+def door_settings(draw: st.DrawFn) -> DoorSettings:
+    """Any settings of a door."""
+    open_time = draw(st.integers(0, 3_600_000))
+    return DoorSettings(
+        mode=draw(st.sampled_from(DoorMode)),
+        minimum_assurance=draw(st.sampled_from(Assurance)),
+        max_revocation_age_s=draw(st.integers(0, 90 * 86_400)),
+        staleness=draw(st.sampled_from(StalenessRule)),
+        recently_issued_s=draw(st.integers(0, 90 * 86_400)),
+        suspect=draw(st.sampled_from(SuspectRule)),
+        release_time_ms=draw(st.integers(1, 3_600_000)),
+        extended_release_time_ms=draw(st.integers(0, 3_600_000)),
+        open_time_ms=open_time,
+        pre_alarm_ms=draw(st.integers(0, open_time)),
+        relock=draw(st.sampled_from(RelockRule)),
+    )
+
+
+@st.composite
+def windows(draw: st.DrawFn) -> Window:
+    """Any weekly window."""
+    start = draw(st.integers(0, 1439))
+    return Window(draw(st.integers(1, 0x7F)), start, draw(st.integers(start + 1, 1440)))
+
+
+@st.composite
+def policies(draw: st.DrawFn) -> PolicyBundle:
+    """Any policy of at most six levels and four schedules."""
+    several = st.lists(windows(), max_size=3).map(tuple)
+    schedules = draw(st.dictionaries(st.integers(1, 0xFFFF), st.builds(Schedule, several, several), max_size=4))
+    named = st.lists(st.sampled_from([ALWAYS, *schedules]), max_size=4).map(tuple)
+    return PolicyBundle(
+        tenant=Tenant(draw(slugs)),
+        door=DoorId(draw(slugs)),
+        version=draw(uints),
+        issued_at_s=draw(times),
+        timezone=draw(st.sampled_from(["UTC", "Europe/Vienna", "America/Argentina/Ushuaia", "Etc/GMT-14"])),
+        settings=draw(door_settings()),
+        levels=draw(st.dictionaries(st.integers(0, 0xFFFF), named, max_size=6)),
+        schedules=schedules,
+        holidays=draw(st.frozensets(st.integers(0, 100_000), max_size=6)),
+    )
+
+
+@st.composite
+def commands(draw: st.DrawFn) -> Command:
+    """Any command."""
+    action = draw(st.sampled_from(Action))
+    issued = draw(st.integers(0, MAX_TIME_S - MAX_COMMAND_S))
+    longest = MAX_UNLOCK_LIFETIME_S if action is Action.UNLOCK else MAX_COMMAND_S
+    return Command(
+        command_id=draw(st.binary(min_size=16, max_size=16)),
+        target=DoorId(draw(slugs)),
+        action=action,
+        issued_at_s=issued,
+        expires_at_s=draw(st.integers(issued + 1, issued + longest)),
+        counter=draw(uints),
+    )
+
+
+@st.composite
+def acknowledgements(draw: st.DrawFn) -> Acknowledgement:
+    """Any acknowledgement."""
+    durable = draw(uints)
+    return Acknowledgement(
+        device=DeviceId(draw(slugs)),
+        epoch=draw(st.binary(min_size=8, max_size=8)),
+        durable=durable,
+        head=draw(hashes) if durable else CHAIN_START,
+        backed_up=draw(st.integers(0, durable)),
+        issued_at_ms=draw(st.integers(0, MAX_TIME_MS)),
+    )
+
+
+events: Final = st.builds(
+    Event,
+    device=slugs.map(DeviceId),
+    boot=uints,
+    seq=uints,
+    wall_ms=times.map(lambda moment: 1000 * moment),
+    monotonic_ms=uints,
+    clock=st.sampled_from(ClockState),
+    door=slugs.map(DoorId),
+    access_point=slugs,
+    kind=st.sampled_from(EventKind),
+    step=st.none() | st.sampled_from(Step),
+    reason=st.none() | st.sampled_from(Reason),
+    granted=st.none() | st.booleans(),
+    credential=st.none() | st.binary(min_size=1, max_size=16),
+    assurance=st.none() | st.sampled_from(Assurance),
+    reader=st.none() | slugs,
+    rule=st.none() | slugs,
+    policy_version=uints,
+    trust_version=uints,
+    status_sequence=st.none() | uints,
+    status_age_s=st.none() | uints,
+    elapsed_us=st.none() | uints,
+    count=st.none() | uints,
+    prev=hashes,
+)
