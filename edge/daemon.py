@@ -278,22 +278,27 @@ def _works(parts: _Parts) -> list[Coroutine[None, None, None]]:
 
 
 async def _read(controller: Controller, reader: Reader) -> None:
-    """Feed what a reader reads; a lost reader is journaled once, and again when it reads."""
-    lost = False
-    while True:
-        try:
-            async for presentation in reader.presentations():
-                if lost:
-                    controller.feed(Noted(EventKind.READER_RESTORED, reader.info.id))
-                lost = False
-                controller.feed(Tap(presentation))
-        except PortError as error:
-            _log.warning("reader_lost", reader=reader.info.id, reason=error.reason.value, sentence=str(error))
-            if not lost:
-                controller.feed(Noted(EventKind.READER_LOST, reader.info.id))
-            lost = True
-        else:
-            return
+    """Feed what a reader reads; that it is lost and that it is back are journaled once each."""
+    async with asyncio.TaskGroup() as tasks:
+        returning: asyncio.Task[None] | None = None
+        while True:
+            try:
+                async for presentation in reader.presentations():
+                    controller.feed(Tap(presentation))
+            except PortError as error:
+                _log.warning("reader_lost", reader=reader.info.id, reason=error.reason.value, sentence=str(error))
+                if returning is None or returning.done():
+                    controller.feed(Noted(EventKind.READER_LOST, reader.info.id))
+                    returning = tasks.create_task(_tell_return(controller, reader))
+            else:
+                break
+        if returning is not None:
+            returning.cancel()
+
+
+async def _tell_return(controller: Controller, reader: Reader) -> None:
+    await reader.opened()
+    controller.feed(Noted(EventKind.READER_RESTORED, reader.info.id))
 
 
 async def _watch_inputs(controller: Controller, inputs: Inputs) -> None:

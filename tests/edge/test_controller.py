@@ -51,6 +51,9 @@ class ShownReader:
         for never in self.nothing:
             yield never
 
+    async def opened(self) -> None:
+        """Always open."""
+
     async def show(self, feedback: Feedback) -> None:
         if self.broken:
             raise ReaderError(Reason.LOST, what="the display is gone", remedy="plug it in")
