@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from sync.ports import Surroundings
-    from wire.keys import PublicKey
+    from wire.keys import PublicKey, Signer
 
 TENANT = Tenant("oakfield")
 NOW_S = WALL_START_MS // 1000
@@ -86,12 +86,14 @@ class PeerCloud:
     Attributes:
         journals: epoch -> what is stored.
         root, pass_key, status_key, policy_key, acknowledgement_key: the institution's.
+        trust_signer: signs the trust bundle in place of the root, to lie.
         requests: every batch's (first, last) that verified, in order of arrival.
     """
 
     def __init__(self, surroundings: Surroundings | None = None, device: PublicKey = DEVICE_SIGNER.public_key) -> None:
         self._surroundings = surroundings or VirtualSurroundings()
         self.device = device
+        self.trust_signer: Signer | None = None
         self.root, self.pass_key, self.status_key = signer(1), signer(2), signer(3)
         self.policy_key, self.acknowledgement_key = signer(4), signer(5)
         self.journals: OrderedDict[bytes, _Journal] = OrderedDict()
@@ -184,7 +186,9 @@ class PeerCloud:
             Refusal: there is none.
         """
         if kind == "trust":
-            return Document(seal_trust(self.trust, self.root), MEDIA_COSE, f'"{self.trust.version}"')
+            return Document(
+                seal_trust(self.trust, self.trust_signer or self.root), MEDIA_COSE, f'"{self.trust.version}"'
+            )
         if kind == "policy":
             return Document(seal_policy(self.policy, self.policy_key), MEDIA_COSE, f'"{self.policy.version}"')
         number = int(kind.removeprefix("status/"))
