@@ -122,9 +122,9 @@ def _note(kind: EventKind, at: Circumstances) -> Record:
 
 def _release(door: DoorState, at: Circumstances, hold_ms: int) -> Result:
     relock = at.now.monotonic_ms + hold_ms
-    if door.mode is Mode.ACCESSED and door.relock_at_ms is not None:
+    if door.relock_at_ms is not None:
         relock = max(relock, door.relock_at_ms)
-    state = replace(door, mode=Mode.ACCESSED, relock_at_ms=relock, renew_at_ms=None)
+    state = replace(door, mode=Mode.ACCESSED, relock_at_ms=relock)
     return state, (Energise(relock - at.now.monotonic_ms, at.cause_seq),)
 
 
@@ -166,10 +166,6 @@ def _raise(kind: EventKind) -> Act:
 
 def _pre_alarm(door: DoorState, at: Circumstances) -> Result:
     return door, (_note(EventKind.OPEN_PRE_ALARM, at),)
-
-
-def _open_too_long(door: DoorState, at: Circumstances) -> Result:
-    return _raise(EventKind.OPEN_TOO_LONG)(replace(door, pre_alarm_at_ms=None), at)
 
 
 def _restore(restores: Mapping[EventKind, EventKind]) -> Act:
@@ -255,7 +251,7 @@ _WATCHED: Final[Mapping[Trigger, tuple[Act, ...]]] = {
     **_EVERYWHERE,
     Trigger.FOUND_OPEN: _OPENED_UNFORCED,
     Trigger.PRE_ALARM_DUE: (_pre_alarm,),
-    Trigger.OPEN_DUE: (_open_too_long,),
+    Trigger.OPEN_DUE: (_raise(EventKind.OPEN_TOO_LONG),),
 }
 _SECURE: Final[Mapping[Trigger, tuple[Act, ...]]] = {
     **_WATCHED,

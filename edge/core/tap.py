@@ -184,8 +184,8 @@ def _notice_time(state: State, now: Instant) -> Outcome:
     return replace(state, flood=flood), tuple(effects)
 
 
-def _circumstances(state: State, now: Instant, *, hold_ms: int = 0, cause_seq: int = 0) -> Circumstances:
-    return Circumstances(settings=_settings(state), now=now, hold_ms=hold_ms, cause_seq=cause_seq)
+def _circumstances(state: State, now: Instant) -> Circumstances:
+    return Circumstances(settings=_settings(state), now=now)
 
 
 def _settings(state: State) -> DoorSettings:
@@ -245,7 +245,7 @@ def _answer_grant(state: State, grant: Grant, seq: int | None, now: Instant) -> 
     reason = refused_by_mode(_settings(state).mode, awaited.kind)
     if reason is not None:
         return _refuse_grant(state, grant, Step.DOOR_MODE, reason, now)
-    at = _circumstances(state, now, hold_ms=grant.hold_ms, cause_seq=seq)
+    at = Circumstances(settings=_settings(state), now=now, hold_ms=grant.hold_ms, cause_seq=seq)
     moved, effects = doors.step(state.door, Trigger.GRANT, at)
     return replace(state, door=moved), (*effects, Show(grant.reader, Feedback.GRANTED))
 

@@ -93,7 +93,7 @@ def verify(
         return _deny(Step.REVOCATION, Reason.REVOCATION_STALE, credential)
     if revocation.revoked:
         return _deny(Step.REVOCATION, Reason.REVOKED, credential)
-    if _too_old(revocation, settings) and not _allowed_when_stale(credential, claims, settings, now):
+    if _too_old(revocation, settings) and not _allowed_when_stale(claims, settings, now):
         return _deny(Step.REVOCATION, Reason.REVOCATION_STALE, credential)
     return VerifiedCredential(
         claims=claims,
@@ -160,7 +160,10 @@ def _too_old(revocation: Revocation, settings: DoorSettings) -> bool:
     return revocation.expired or revocation.age_s > settings.max_revocation_age_s
 
 
-def _allowed_when_stale(credential: PresentedCredential, claims: Pass, settings: DoorSettings, now: Instant) -> bool:
-    if settings.staleness is StalenessRule.RECENTLY_ISSUED:
-        return now.wall_s - claims.issued_at_s <= settings.recently_issued_s
-    return settings.staleness is StalenessRule.NONCE_BOUND_ONLY and credential.assurance is Assurance.NONCE_BOUND
+def _allowed_when_stale(claims: Pass, settings: DoorSettings, now: Instant) -> bool:
+    """Tell whether the door's rule admits a pass all the same.
+
+    NONCE_BOUND_ONLY admits nothing yet: no reader of this release hands out nonces.
+    """
+    recent = now.wall_s - claims.issued_at_s <= settings.recently_issued_s
+    return recent and settings.staleness is StalenessRule.RECENTLY_ISSUED

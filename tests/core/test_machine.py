@@ -265,6 +265,8 @@ class Door(RuleBasedStateMachine):
         mode = self.state.door.mode
         released = self.relay_until_ms > self.monotonic_ms
         assert released is (mode in FREE or mode is Mode.ACCESSED)
+        assert (self.state.door.relock_at_ms is not None) is (mode is Mode.ACCESSED)
+        assert (self.state.door.renew_at_ms is not None) is (mode in FREE)
 
     def teardown(self) -> None:
         """Without further input and with enough time, the door is in the mode that its policy orders."""

@@ -211,6 +211,7 @@ def test_a_lockdown_overtakes_a_grant_that_waits_for_the_disk(mode: DoorMode, ki
         assert Energise(5_000, 1) in effects
     else:
         assert refused(effects) == (Step.DOOR_MODE, reason)
+        assert shown(effects) == [Show(READER, Feedback.DENIED_NOT_NOW)]
 
 
 def test_a_grant_at_an_unlocked_door_is_journaled_and_shown():
@@ -313,10 +314,12 @@ def test_new_documents_are_journaled_under_their_own_versions():
     assert told == [(EventKind.POLICY_UPDATED, 2, 18)]
 
 
-def test_a_mere_refresh_of_a_list_is_no_event():
+def test_a_mere_refresh_is_no_event():
     newer = trust(lists={0: status(issued_at_s=NOW_S)})
     state, effects = handle(door(), TrustReplaced(newer, None), NOW)
     assert (state.trust, effects) == (newer, ())
+    _, effects = handle(state, PolicyReplaced(policy(), None), NOW)
+    assert effects == (Secure(),)
 
 
 def test_events_of_a_door_that_was_never_told_carry_version_zero():
@@ -329,6 +332,28 @@ def test_a_revocation_is_in_force_with_the_next_tap():
     state, _ = handle(state, TrustReplaced(trust(lists={0: status(43)}), EventKind.STATUS_UPDATED), NOW)
     _, effects = handle(state, tap(code(index=43)), NOW)
     assert [draft.reason for draft in drafts(effects)] == [Reason.REVOKED]
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        tap(code()),
+        GARBAGE,
+        LineChanged(InputLine.REX, LineState.ACTIVE),
+        LineChanged(InputLine.CONTACT, LineState.ACTIVE),
+        TrustReplaced(trust(), EventKind.TRUST_UPDATED),
+        PolicyReplaced(policy()),
+        Noted(EventKind.STARTED),
+    ],
+    ids=lambda event: type(event).__name__,
+)
+def test_every_event_carries_its_instant_and_versions(event: Input):
+    closed, _ = handle(door(), LineChanged(InputLine.CONTACT, LineState.INACTIVE), NOW)
+    later = instant(1_234)
+    _, effects = handle(closed, event, later)
+    told = [(draft.at, draft.policy_version, draft.trust_version) for draft in drafts(effects)]
+    assert told
+    assert set(told) == {(later, 17, 1)}
 
 
 def test_what_the_shell_notices_is_journaled_and_changes_nothing():
