@@ -36,6 +36,9 @@ TREE: Final = Group(
             "Set up this machine for a door.",
             {
                 "door": Leaf("doorward.commands.provision_door", "Make this machine the controller of a door."),
+                "detect": Leaf(
+                    "doorward.commands.provision_detect", "Show what is plugged in, with its device address."
+                ),
             },
         ),
         "cloud": Group(

@@ -159,7 +159,7 @@ class Passes:
 
 
 def read_pass_id(text: str) -> PassId:
-    """Read a pass id of 12 hexadecimal digits.
+    """Read a pass id of 12 hexadecimal digits that lies within its list.
 
     Raises:
         CloudError: PASS_UNKNOWN for anything else.
@@ -170,7 +170,11 @@ def read_pass_id(text: str) -> PassId:
         data = b""
     if len(data) != PASS_ID_BYTES:
         raise _unknown(text)
-    return PassId(data)
+    pass_id = PassId(data)
+    list_id, index = split_pass_id(pass_id)
+    if index >= capacity(list_id):
+        raise _unknown(text)
+    return pass_id
 
 
 async def _draw(connection: Connection, tenant: Tenant, list_id: int, claims: _Claims, key_id: bytes) -> int | None:

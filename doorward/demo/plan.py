@@ -24,6 +24,7 @@ from doorward.demo.waiting import must, wait_for
 from doorward.output import Json
 
 SCREENSHOT_AGE_S: Final = 60
+NO_PASS: Final = b"HTTPS://EXAMPLE.ORG/"
 SYNC_S: Final = 30.0
 """After an outage the door tries again with a growing pause; the first tries come within seconds."""
 
@@ -78,6 +79,9 @@ def run_daemon(stage: Stage) -> Iterator[str]:
     yield f"it answers at its diagnostics socket: locked, policy version {status['policy_version']}"
     stage.in_cloud(int(started["seq"]), deadline_s=SYNC_S)
     yield f"its first event (number {started['seq']}, STARTED) is in the cloud"
+    event, _ = stage.tap(NO_PASS)
+    must(event["kind"] == "ACCESS_DENIED", "the door opened for a code that is no pass")
+    yield f"its camera reads: a code that is no pass is refused: {event['reason']} (step {event['step']})"
 
 
 def open_door(stage: Stage) -> Iterator[str]:

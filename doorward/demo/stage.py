@@ -6,6 +6,7 @@ Must not: fill in a result that was not read from the relay's history, the door'
 
 import json
 import shutil
+import signal
 import tempfile
 import time
 from contextlib import ExitStack
@@ -14,6 +15,7 @@ from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit
 
+from cloud.cluster.postmaster import running_pid, signal_server
 from doorward.api import CloudApi, connect
 from doorward.demo.link import Link
 from doorward.demo.processes import Program
@@ -97,8 +99,17 @@ class Stage:
             for program in reversed(self.programs):
                 program.stop()
             self._open.close()
+            self._end_orphaned_database()
         finally:
             wait_for("the temporary folder to go", self._remove_folder, deadline_s=REMOVE_S)
+
+    def _end_orphaned_database(self) -> None:
+        """End the PostgreSQL of a cloud that died without stopping it; it is recognised by working in our folder."""
+        data = self.cloud_folder / "pg" / "data"
+        server = running_pid(data)
+        if server is not None:
+            signal_server(server, data, signal.SIGQUIT)
+            wait_for("PostgreSQL to end", lambda: None if running_pid(data) else True, deadline_s=REMOVE_S)
 
     def _remove_folder(self) -> bool | None:
         """Remove the folder; None while somebody still writes into it, such as the last of an interrupted initdb."""
