@@ -4,7 +4,6 @@ Invariant: `from_text(to_text(data)) == data`; each byte string has exactly one 
 Must not: strip, fold or repair; a scanner that changes characters is a broken scanner.
 """
 
-from struct import pack
 from typing import Final
 
 from wire.errors import WireError, WireReason
@@ -57,11 +56,31 @@ def from_text(text: bytes) -> bytes:
     if _BAD in digits:
         raise WireError(WireReason.WRONG_ALPHABET, "text")
     whole, tail = divmod(len(digits), _GROUP)
-    end = whole * _GROUP
-    numbers = [a + 45 * b + 2025 * c for a, b, c in zip(digits[0:end:3], digits[1:end:3], digits[2:end:3], strict=True)]
-    if tail == 1 or (numbers and max(numbers) > 0xFFFF):  # noqa: PLR2004 - three characters stand for 16 bits
+    if tail == 1:
         raise WireError(WireReason.NOT_CANONICAL, "text")
-    return pack(f">{whole}H", *numbers) + (_last(digits[end:]) if tail else b"")
+    end = whole * _GROUP
+    return _whole_groups(digits[:end], whole) + (_last(digits[end:]) if tail else b"")
+
+
+def _whole_groups(digits: bytes, count: int) -> bytes:
+    """Give two bytes for each group of three digits.
+
+    All groups at once, as one long number with 32 bits a group: a third of the time of a loop over them. No group
+    reaches 32 bits (the largest is 91,124), so none carries into its neighbour.
+    """
+    lanes = bytearray(4 * count)
+    lanes[3::4] = digits[0::3]
+    first = int.from_bytes(lanes, "big")
+    lanes[3::4] = digits[1::3]
+    second = int.from_bytes(lanes, "big")
+    lanes[3::4] = digits[2::3]
+    third = int.from_bytes(lanes, "big")
+    numbers = (first + 45 * second + 2025 * third).to_bytes(4 * count, "big")
+    if any(numbers[1::4]):  # three characters stand for 16 bits
+        raise WireError(WireReason.NOT_CANONICAL, "text")
+    lanes = bytearray(2 * count)
+    lanes[0::2], lanes[1::2] = numbers[2::4], numbers[3::4]
+    return bytes(lanes)
 
 
 def _last(pair: bytes) -> bytes:
