@@ -1,0 +1,239 @@
+"""Read the sections of a door's configuration (docs in edge/config.py).
+
+Invariant: every fault is noted in the text's problems, and reading goes on, so that one run shows them all.
+Must not: open anything; that the files named exist and are readable is looked at only.
+"""
+
+import os
+import stat
+from collections.abc import Collection, Sequence
+from pathlib import Path
+from typing import Final, TypeVar
+from urllib.parse import urlsplit
+
+from edge.config_types import (
+    JOURNAL_MAX_EVENTS,
+    AddressConfig,
+    ClockConfig,
+    CloudConfig,
+    DeviceConfig,
+    DiagnosticsConfig,
+    EdgeConfig,
+    KnownSchemes,
+    LimitsConfig,
+    ReaderConfig,
+)
+from edge.toml_tables import Table, TomlText, shown
+from wire.errors import WireError
+from wire.event import MAX_NAME_CHARACTERS
+from wire.passes import slug
+
+MAX_READERS: Final = 8
+MAX_SOCKET_BYTES: Final = 107
+"""Linux' sun_path has 108 bytes, one of them the end (unix(7)); a longer address cannot be bound."""
+
+_SMALLEST_JOURNAL: Final = 1_000
+_LARGEST_JOURNAL: Final = 10_000_000
+_SECTIONS: Final = ("device", "paths", "cloud", "reader", "lock", "inputs", "clock", "limits", "diagnostics")
+_NAME: Final = f"1 to {MAX_NAME_CHARACTERS} of a-z, 0-9 and -"
+
+T = TypeVar("T")
+
+
+class Reading:
+    """Reads the sections; what is at fault is noted in `toml` and given as None.
+
+    Args:
+        toml: the text.
+        folder: relative paths begin here.
+        known: the device addresses that exist.
+    """
+
+    def __init__(self, toml: TomlText, folder: Path, known: KnownSchemes | None) -> None:
+        self._toml = toml
+        self._folder = folder
+        self._known = known
+        self._left = dict(toml.values)
+
+    def config(self) -> EdgeConfig | None:
+        """Read everything."""
+        known = self._known
+        device = self._device()
+        state = self._state()
+        cloud = self._cloud() if "cloud" in self._left else None
+        readers = self._readers(None if known is None else known.readers)
+        lock = self._address("lock", None if known is None else known.locks)
+        inputs = self._address("inputs", None if known is None else known.inputs) if "inputs" in self._left else None
+        clock = self._clock(lock)
+        limits, diagnostics = self._limits(), self._diagnostics(state)
+        for name in self._left:
+            expected = f"one of the sections {', '.join(_SECTIONS)}"
+            self._toml.wrong((name,), expected=expected, got="a name that nobody reads")
+        if state is None or device is None or lock is None or diagnostics is None:
+            return None
+        return EdgeConfig(
+            state_folder=state,
+            device=device,
+            lock=lock,
+            diagnostics=diagnostics,
+            readers=readers,
+            inputs=inputs,
+            cloud=cloud,
+            clock=clock,
+            limits=limits,
+        )
+
+    def _table(self, name: str) -> Table:
+        return Table(self._toml, (name,), self._left.pop(name, {}))
+
+    def _device(self) -> DeviceConfig | None:
+        table = self._table("device")
+        examples = {"id": "main-entrance-k3v9", "tenant": "oakfield", "site": "campus", "door": "main-entrance"}
+        names = [table.text(key, _is_slug, expected=_NAME, example=example) for key, example in examples.items()]
+        names.append(table.text("access_point", _is_slug, expected=_NAME, example="in", default="in"))
+        table.close()
+        found = _all(names)
+        return None if found is None else DeviceConfig(**dict(zip((*examples, "access_point"), found, strict=True)))
+
+    def _state(self) -> Path | None:
+        table = self._table("paths")
+        state = table.path("state", self._folder, example="/var/lib/doorward", default=".")
+        table.close()
+        return state
+
+    def _cloud(self) -> CloudConfig | None:
+        table = self._table("cloud")
+        url = table.text(
+            "url",
+            _is_cloud_url,
+            expected="https://, a host and perhaps a port, nothing else",
+            example="https://cloud.example:8443",
+        )
+        files: list[Path | None] = []
+        for key, usual in (("certificate", "device.crt"), ("key", "device.key"), ("ca", "ca.crt")):
+            path = table.path(key, self._folder, example=usual, default=usual)
+            if path is not None:
+                _check_file(table, key, path, secret=key == "key")
+            files.append(path)
+        table.close()
+        found = _all(files)
+        if url is None or found is None:
+            return None
+        return CloudConfig(url=url, certificate=found[0], key=found[1], ca=found[2])
+
+    def _readers(self, schemes: Collection[str] | None) -> tuple[ReaderConfig, ...]:
+        values = self._left.pop("reader", [])
+        if not isinstance(values, list) or len(values) > MAX_READERS:
+            got = f"{len(values)} of them" if isinstance(values, list) else shown(values)
+            self._toml.wrong(("reader",), expected=f"at most {MAX_READERS} sections", got=got, example="[[reader]]")
+            return ()
+        readers: list[ReaderConfig] = []
+        for number, each in enumerate(values):
+            table = Table(self._toml, ("reader", number), each)
+            name = table.text("id", _is_slug, expected=_NAME, example="outside")
+            url = _device_url(table, schemes, example="serial:///dev/ttyACM0")
+            table.close()
+            if name is not None and name in {reader.id for reader in readers}:
+                table.wrong("id", expected="a name that no other reader has", got=shown(name))
+            elif name is not None and url is not None:
+                readers.append(ReaderConfig(id=name, url=url))
+        return tuple(readers)
+
+    def _address(self, section: str, schemes: Collection[str] | None) -> AddressConfig | None:
+        table = self._table(section)
+        url = _device_url(table, schemes, example="simulated:///var/lib/doorward/twin")
+        table.close()
+        return None if url is None else AddressConfig(url=url)
+
+    def _clock(self, lock: AddressConfig | None) -> ClockConfig:
+        table = self._table("clock")
+        sources = ("system", "simulated")
+        source = table.text(
+            "source", sources.__contains__, expected='"system" or "simulated"', example="system", default="system"
+        )
+        rtc = table.flag("rtc", default=False)
+        offset: Path | None = None
+        if source == "simulated":
+            offset = table.path("offset_file", self._folder, example="clock-offset-ms", default="clock-offset-ms")
+            if lock is not None and not lock.url.startswith("simulated:"):
+                expected = '"system", since a simulated clock goes with a simulated lock only'
+                table.wrong("source", expected=expected, got=shown(source), example='source = "system"')
+        table.close()
+        return ClockConfig(rtc=rtc, offset_file=offset)
+
+    def _limits(self) -> LimitsConfig:
+        table = self._table("limits")
+        most = table.number(
+            "journal_max_events", minimum=_SMALLEST_JOURNAL, maximum=_LARGEST_JOURNAL, default=JOURNAL_MAX_EVENTS
+        )
+        table.close()
+        return LimitsConfig(journal_max_events=most)
+
+    def _diagnostics(self, state: Path | None) -> DiagnosticsConfig | None:
+        table = self._table("diagnostics")
+        usual = "diag.sock" if state is None else str(state / "diag.sock")
+        socket = table.path("socket", self._folder, example="/run/doorward/diag.sock", default=usual)
+        table.close()
+        if socket is not None and len(os.fsencode(socket)) > MAX_SOCKET_BYTES:
+            table.wrong(
+                "socket",
+                expected=f"a path of at most {MAX_SOCKET_BYTES} bytes, the most a socket may have",
+                got=f"{len(os.fsencode(socket))} bytes ({socket})",
+                example='socket = "/run/doorward/diag.sock"',
+            )
+        return None if socket is None else DiagnosticsConfig(socket=socket)
+
+
+def _all(values: Sequence[T | None]) -> list[T] | None:
+    """Give the values if there are no gaps."""
+    found = [value for value in values if value is not None]
+    return found if len(found) == len(values) else None
+
+
+def _is_slug(value: str) -> bool:
+    try:
+        slug(value, "name", MAX_NAME_CHARACTERS)
+    except WireError:
+        return False
+    return True
+
+
+def _is_cloud_url(value: str) -> bool:
+    """Tell an https address without path, query or password from anything else."""
+    try:
+        parts = urlsplit(value)
+        bare = not (parts.path.strip("/") or parts.query or parts.fragment or parts.username or parts.password)
+        return parts.scheme == "https" and bool(parts.hostname) and parts.port != 0 and bare
+    except ValueError:
+        return False
+
+
+def _device_url(table: Table, schemes: Collection[str] | None, *, example: str) -> str | None:
+    if schemes is None:
+        expected = "a device address"
+    else:
+        expected = f"a device address that begins with {' or '.join(f'{name}:' for name in sorted(schemes))}"
+
+    def fits(value: str) -> bool:
+        scheme, colon, _ = value.partition(":")
+        return bool(colon) and (schemes is None or scheme.lower() in schemes)
+
+    return table.text("url", fits, expected=expected, example=example)
+
+
+def _check_file(table: Table, key: str, path: Path, *, secret: bool) -> None:
+    """Note when a file is missing, unreadable, or a secret that others may read."""
+    try:
+        mode = path.stat().st_mode
+        with path.open("rb"):
+            pass
+    except OSError as error:
+        expected = "a file that can be read (doorward provision door writes it)"
+        table.wrong(key, expected=expected, got=f"{path}: {error.strerror or type(error).__name__}")
+        return
+    if secret and stat.S_IMODE(mode) & 0o077:
+        table.wrong(
+            key,
+            expected=f"a file that only its owner may read; run: chmod 600 {path}",
+            got=f"mode {stat.S_IMODE(mode):04o}",
+        )

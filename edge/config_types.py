@@ -1,0 +1,111 @@
+"""What a door's configuration says, as values.
+
+Must not: read or check; `edge/config.py` does.
+"""
+
+from collections.abc import Collection
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+from edge.toml_tables import Problem
+
+JOURNAL_MAX_EVENTS: Final = 250_000
+"""Unsent events that are kept at least: a month of a busy door, about 50 MB."""
+
+
+class ConfigError(Exception):
+    """The file cannot be used; every problem is listed.
+
+    Args:
+        path: the file.
+        problems: at least one.
+    """
+
+    def __init__(self, path: Path, problems: tuple[Problem, ...]) -> None:
+        lines = "\n".join(f"  {problem}" for problem in problems)
+        super().__init__(f"{path} cannot be used:\n{lines}")
+        self.path = path
+        self.problems = problems
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeviceConfig:
+    """Who this door is; given by the cloud at provisioning."""
+
+    id: str
+    tenant: str
+    site: str
+    door: str
+    access_point: str = "in"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CloudConfig:
+    """Where the cloud is, and the files that prove who asks."""
+
+    url: str
+    certificate: Path
+    key: Path
+    ca: Path
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReaderConfig:
+    """One reader: its name in the journal and its device address."""
+
+    id: str
+    url: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AddressConfig:
+    """The device address of the lock or of the inputs."""
+
+    url: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClockConfig:
+    """Whether the machine keeps time without power; a twin's clock is moved by a file instead."""
+
+    rtc: bool = False
+    offset_file: Path | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LimitsConfig:
+    """Bounds; see `JOURNAL_MAX_EVENTS`."""
+
+    journal_max_events: int = JOURNAL_MAX_EVENTS
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DiagnosticsConfig:
+    """Where a technician asks."""
+
+    socket: Path
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EdgeConfig:
+    """The whole configuration; paths are absolute. `cloud` and `inputs` may be absent."""
+
+    state_folder: Path
+    device: DeviceConfig
+    lock: AddressConfig
+    diagnostics: DiagnosticsConfig
+    readers: tuple[ReaderConfig, ...] = ()
+    inputs: AddressConfig | None = None
+    cloud: CloudConfig | None = None
+    clock: ClockConfig = field(default_factory=ClockConfig)
+    limits: LimitsConfig = field(default_factory=LimitsConfig)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KnownSchemes:
+    """Which device addresses exist, by what they are for."""
+
+    readers: Collection[str]
+    locks: Collection[str]
+    inputs: Collection[str]
