@@ -102,7 +102,7 @@ class _Answer:
         await self._send(message)
 
 
-async def read_body(scope: HTTPScope, receive: Receive, *, max_bytes: int) -> bytes:
+async def read_body(scope: HTTPScope, receive: Receive, *, max_bytes: int, deadline_s: float = BODY_S) -> bytes:
     """Read a whole request body, bounded in size and time.
 
     Raises:
@@ -112,10 +112,10 @@ async def read_body(scope: HTTPScope, receive: Receive, *, max_bytes: int) -> by
     if int(declared) > max_bytes:
         raise _too_large(max_bytes)
     try:
-        async with asyncio.timeout(BODY_S):
+        async with asyncio.timeout(deadline_s):
             return await _collect(receive, max_bytes)
     except TimeoutError as error:
-        raise CloudError(Reason.BODY_TOO_SLOW, f"The body did not arrive within {BODY_S:.0f} s.") from error
+        raise CloudError(Reason.BODY_TOO_SLOW, f"The body did not arrive within {deadline_s:g} s.") from error
 
 
 async def _collect(receive: Receive, max_bytes: int) -> bytes:

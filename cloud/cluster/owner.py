@@ -42,6 +42,10 @@ class Owner:
             return bool(status.st_mode & stat.S_IXGRP)
         return bool(status.st_mode & stat.S_IXOTH)
 
+    def may_reach(self, folder: Path) -> bool:
+        """Tell whether this user can get into a folder, through all those above it."""
+        return not self.switch or all(self.may_enter(step) for step in (folder, *folder.resolve().parents))
+
     def make_folder(self, path: Path) -> None:
         """Make a folder that only this user may use.
 
@@ -63,13 +67,16 @@ class Owner:
         write_file(path, content.encode(), owner=(self.uid, self.gid) if self.switch else None)
 
 
-def choose_owner() -> Owner:
+def choose_owner(user_id: int | None = None) -> Owner:
     """Give the present user, or a stand-in when that is root.
+
+    Args:
+        user_id: who we are; None asks the system.
 
     Raises:
         CloudError: STATE_UNUSABLE when no user fits.
     """
-    uid = os.geteuid()
+    uid = os.geteuid() if user_id is None else user_id
     candidates = _STAND_INS if uid == 0 else (uid,)
     for candidate in candidates:
         try:

@@ -99,7 +99,7 @@ class PrivateCluster:
         owner = choose_owner()
         open_way(layout.state, owner)
         prepare(layout, owner)
-        programs = find_programs(self._options.places, major=layout.made_by())
+        programs = self._programs(owner)
         left_over = self.pid
         if left_over is not None:
             progress("Stopping the PostgreSQL that an earlier run left behind.")
@@ -140,13 +140,14 @@ class PrivateCluster:
                 continue
             progress("PostgreSQL ended unasked; starting it again.")
             try:
-                await self._launch(choose_owner(), self._programs(), progress)
+                owner = choose_owner()
+                await self._launch(owner, self._programs(owner), progress)
             except CloudError as error:
                 pause_s = min(2 * pause_s, _MAX_PAUSE_S)
                 progress(f"{error.detail} Trying again in {pause_s:.0f} s.")
 
-    def _programs(self) -> Programs:
-        return find_programs(self._options.places, major=self._layout.made_by())
+    def _programs(self, owner: Owner) -> Programs:
+        return find_programs(self._options.places, major=self._layout.made_by(), reachable=owner.may_reach)
 
     def _take_lock(self) -> None:
         lock = self._layout.lock.open("a+")

@@ -8,7 +8,7 @@ import os
 import re
 import shutil
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
@@ -47,18 +47,21 @@ class Programs:
         return str(self.folder / "initdb")
 
 
-def find_programs(places: Places, *, major: int | None = None) -> Programs:
+def find_programs(
+    places: Places, *, major: int | None = None, reachable: Callable[[Path], bool] = Path.exists
+) -> Programs:
     """Give the first usable programs.
 
     Args:
         places: where to look.
         major: the version that made an existing data folder; None accepts any.
+        reachable: whether the user who is to run them can get into their folder.
 
     Raises:
         CloudError: POSTGRES_MISSING, with the command that installs them.
     """
     for folder in _folders(places):
-        found = _version(folder / "postgres")
+        found = _version(folder / "postgres") if reachable(folder) else None
         if found is not None and (folder / "initdb").exists() and major in (None, found):
             return Programs(folder=folder, major=found)
     raise CloudError(Reason.POSTGRES_MISSING, _missing(major))

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import asyncpg
 import pytest
+import pytest_asyncio
 
 from cloud.cluster import ClusterOptions, PrivateCluster
 from cloud.database import migrate, open_pool
@@ -80,6 +81,16 @@ async def cloud(settings: CloudSettings) -> AsyncIterator[RunningCloud]:
     """A running service on the module's database."""
     async with running_cloud(settings) as cloud:
         yield cloud
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def shared_cloud(database_url: str) -> AsyncIterator[RunningCloud]:
+    """One running service for a whole module, whose tests then use institutions of their own."""
+    state = reachable_folder()
+    settings = CloudSettings(state=state, api=LOOPBACK, devices=LOOPBACK, database_url=database_url, shutdown_s=2)
+    async with running_cloud(settings) as cloud:
+        yield cloud
+    shutil.rmtree(state)
 
 
 async def _make_template(cluster: PrivateCluster) -> None:

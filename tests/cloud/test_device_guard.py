@@ -7,9 +7,9 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
-import asyncpg
 import httpx
 import pytest
+import pytest_asyncio
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from cloud.database import close_pool, open_pool
@@ -29,6 +29,9 @@ if TYPE_CHECKING:
     from cloud.database import Pool
 
 
+_LAST_SEEN = "SELECT last_seen FROM devices WHERE id = $1"
+
+
 class Clock:
     """A monotonic clock that a test moves."""
 
@@ -39,16 +42,15 @@ class Clock:
         return self.now_s
 
 
-@pytest.fixture(autouse=True)
-async def _forget_institutions(database_url: str) -> AsyncIterator[None]:
-    """Let each test make its own."""
-    yield
-    connection = await asyncpg.connect(database_url)
-    await connection.execute("TRUNCATE institutions CASCADE")
-    await connection.close()
+pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 
-@pytest.fixture(name="pool")
+@pytest.fixture(name="cloud")
+def _cloud(shared_cloud: RunningCloud) -> RunningCloud:
+    return shared_cloud
+
+
+@pytest_asyncio.fixture(name="pool", loop_scope="module")
 async def _pool(database_url: str) -> AsyncIterator[Pool]:
     pool = await open_pool(database_url, size=2)
     yield pool
@@ -64,7 +66,7 @@ def _scope(device: Device) -> dict[str, object]:
 
 
 async def test_without_a_certificate_a_device_path_is_closed(cloud: RunningCloud):
-    device = await cloud.enrolled("guarded")
+    device = await cloud.enrolled("bare-school")
     async with httpx.AsyncClient(base_url=device.url, verify=trusting(device.ca)) as client:
         for path in (DEVICE_BOOTSTRAP, EST_REENROL):
             answer = await client.request("POST" if path == EST_REENROL else "GET", path)
@@ -73,10 +75,10 @@ async def test_without_a_certificate_a_device_path_is_closed(cloud: RunningCloud
 
 
 async def test_a_certificate_of_another_ca_does_not_get_past_tls(cloud: RunningCloud, tmp_path: Path):
-    device = await cloud.enrolled("guarded")
+    device = await cloud.enrolled("foreign-school")
     foreign = open_authority(tmp_path / "ca", now=_now())
     forged = foreign.certify_device(
-        device.key.public_key(), tenant=Tenant("guarded"), device=DeviceId(device.name), now=_now()
+        device.key.public_key(), tenant=Tenant("foreign-school"), device=DeviceId(device.name), now=_now()
     )
     async with replace(device, certificate=forged).client() as client:
         with pytest.raises((httpx.ReadError, httpx.ConnectError)):
@@ -84,11 +86,11 @@ async def test_a_certificate_of_another_ca_does_not_get_past_tls(cloud: RunningC
 
 
 async def test_an_expired_certificate_does_not_get_past_tls(cloud: RunningCloud):
-    device = await cloud.enrolled("guarded")
+    device = await cloud.enrolled("expired-school")
     authority = open_authority(cloud.state / "ca", now=_now())
     expired = authority.certify_device(
         device.key.public_key(),
-        tenant=Tenant("guarded"),
+        tenant=Tenant("expired-school"),
         device=DeviceId(device.name),
         now=_now() - timedelta(days=91),
     )
@@ -98,10 +100,10 @@ async def test_an_expired_certificate_does_not_get_past_tls(cloud: RunningCloud)
 
 
 async def test_a_certificate_that_the_database_does_not_know_is_refused(cloud: RunningCloud):
-    device = await cloud.enrolled("guarded")
+    device = await cloud.enrolled("unknown-school")
     authority = open_authority(cloud.state / "ca", now=_now())
     unknown = authority.certify_device(
-        device.key.public_key(), tenant=Tenant("guarded"), device=DeviceId(device.name), now=_now()
+        device.key.public_key(), tenant=Tenant("unknown-school"), device=DeviceId(device.name), now=_now()
     )
     async with replace(device, certificate=unknown).client() as client:
         answer = await client.get(DEVICE_BOOTSTRAP)
@@ -110,7 +112,7 @@ async def test_a_certificate_that_the_database_does_not_know_is_refused(cloud: R
 
 
 async def test_the_listener_s_own_certificate_is_no_device_s(cloud: RunningCloud):
-    device = await cloud.enrolled("guarded")
+    device = await cloud.enrolled("listener-school")
     context = trusting(device.ca)
     context.load_cert_chain(cloud.state / "ca" / "listener.pem")
     async with httpx.AsyncClient(base_url=device.url, verify=context) as client:
@@ -119,7 +121,7 @@ async def test_the_listener_s_own_certificate_is_no_device_s(cloud: RunningCloud
 
 
 async def test_old_tls_is_refused(cloud: RunningCloud):
-    device = await cloud.enrolled("guarded")
+    device = await cloud.enrolled("old-tls-school")
     context = trusting(device.ca)
     context.set_ciphers("DEFAULT@SECLEVEL=0")
     with pytest.warns(DeprecationWarning, match="TLSv1"):
@@ -132,10 +134,10 @@ async def test_old_tls_is_refused(cloud: RunningCloud):
 
 
 async def test_a_revoked_device_is_refused_at_its_next_request(cloud: RunningCloud):
-    device = await cloud.enrolled("guarded")
+    device = await cloud.enrolled("revoked-school")
     async with device.client() as client:
         assert (await client.get(DEVICE_BOOTSTRAP)).status_code == 200
-        revoked = await cloud.api.post(f"/api/v1/institutions/guarded/devices/{device.name}/revoke")
+        revoked = await cloud.api.post(f"/api/v1/institutions/revoked-school/devices/{device.name}/revoke")
         assert revoked.json()["status"] == "revoked"
         answer = await client.get(DEVICE_BOOTSTRAP)
         renewal = await client.post(EST_REENROL, content=certificate_request(device.key))
@@ -144,13 +146,13 @@ async def test_a_revoked_device_is_refused_at_its_next_request(cloud: RunningClo
 
 
 async def test_a_revocation_by_another_process_is_noticed_within_the_cache_time(cloud: RunningCloud, pool: Pool):
-    device = await cloud.enrolled("guarded")
+    device = await cloud.enrolled("elsewhere-school")
     clock = Clock()
     guard = DeviceGuard(pool, LastSeen(pool, now=_now), monotonic_s=clock)
     identity = await guard.identify(_scope(device))
-    assert (identity.tenant, identity.door, identity.device) == ("guarded", "main-entrance", device.name)
+    assert (identity.tenant, identity.door, identity.device) == ("elsewhere-school", "main-entrance", device.name)
     assert identity.key.p256() == device.key.public_key()
-    await pool.execute("UPDATE devices SET status = 'revoked'")
+    await pool.execute("UPDATE devices SET status = 'revoked' WHERE id = $1", device.name)
     clock.now_s = CACHE_S - 0.1
     assert await guard.identify(_scope(device)) == identity
     clock.now_s = CACHE_S
@@ -160,7 +162,7 @@ async def test_a_revocation_by_another_process_is_noticed_within_the_cache_time(
 
 
 async def test_the_old_certificate_ends_when_the_new_one_has_been_used(cloud: RunningCloud, pool: Pool):
-    old = await cloud.enrolled("guarded")
+    old = await cloud.enrolled("replaced-school")
     async with old.client() as client:
         answer = await client.post(EST_REENROL, content=certificate_request(old.key))
     new = replace(old, certificate=certificate_in(answer.content))
@@ -174,7 +176,7 @@ async def test_the_old_certificate_ends_when_the_new_one_has_been_used(cloud: Ru
 
 
 async def test_a_lost_renewal_can_be_repeated_with_the_certificate_in_use(cloud: RunningCloud):
-    device = await cloud.enrolled("guarded")
+    device = await cloud.enrolled("lost-school")
     async with device.client() as client:
         lost = await client.post(EST_REENROL, content=certificate_request(device.key))
         again = await client.post(EST_REENROL, content=certificate_request(device.key))
@@ -183,26 +185,26 @@ async def test_a_lost_renewal_can_be_repeated_with_the_certificate_in_use(cloud:
 
 
 async def test_a_device_that_was_heard_is_online_as_of_then(cloud: RunningCloud, pool: Pool):
-    device = await cloud.enrolled("guarded")
+    device = await cloud.enrolled("heard-school")
     last_seen = LastSeen(pool, now=_now)
     before = _now()
-    last_seen.touch(Tenant("guarded"), DeviceId(device.name))
+    last_seen.touch(Tenant("heard-school"), DeviceId(device.name))
     await last_seen.flush()
-    (listed,) = (await cloud.api.get("/api/v1/institutions/guarded/devices")).json()["data"]
+    (listed,) = (await cloud.api.get("/api/v1/institutions/heard-school/devices")).json()["data"]
     assert listed["status"] == "online"
     assert before <= datetime.fromisoformat(listed["lastSeen"]) <= _now()
-    await pool.execute("UPDATE devices SET last_seen = now() - interval '91 seconds'")
-    (listed,) = (await cloud.api.get("/api/v1/institutions/guarded/devices")).json()["data"]
+    await pool.execute("UPDATE devices SET last_seen = now() - interval '91 seconds' WHERE id = $1", device.name)
+    (listed,) = (await cloud.api.get("/api/v1/institutions/heard-school/devices")).json()["data"]
     assert listed["status"] == "offline"
 
 
 async def test_what_could_not_be_written_is_written_later(cloud: RunningCloud, pool: Pool):
-    device = await cloud.enrolled("guarded")
+    device = await cloud.enrolled("late-school")
     last_seen = LastSeen(pool, now=_now)
-    last_seen.touch(Tenant("guarded"), DeviceId(device.name))
+    last_seen.touch(Tenant("late-school"), DeviceId(device.name))
     await pool.execute("ALTER TABLE devices RENAME COLUMN last_seen TO hidden")
     await last_seen.flush()
     await pool.execute("ALTER TABLE devices RENAME COLUMN hidden TO last_seen")
-    assert await pool.fetchval("SELECT last_seen FROM devices") is None
+    assert await pool.fetchval(_LAST_SEEN, device.name) is None
     await last_seen.flush()
-    assert await pool.fetchval("SELECT last_seen FROM devices") is not None
+    assert await pool.fetchval(_LAST_SEEN, device.name) is not None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pwd
 import resource
 import signal
 from contextlib import contextmanager
@@ -169,9 +170,42 @@ def test_a_full_disk_is_recognised_in_the_server_s_words(tmp_path: Path):
 
 
 def test_an_ordinary_user_runs_the_server_himself():
-    me = choose_owner()
-    assert me.switch is (os.geteuid() == 0)
-    assert me.uid != 0
+    entry = next(user for user in pwd.getpwall() if user.pw_uid != 0)
+    me = choose_owner(entry.pw_uid)
+    assert (me.uid, me.gid, me.switch) == (entry.pw_uid, entry.pw_gid, False)
+
+
+def test_root_lets_somebody_else_run_the_server():
+    stand_in = choose_owner(0)
+    assert stand_in.switch
+    assert stand_in.uid != 0
+
+
+def test_a_user_without_a_name_is_told_what_to_do():
+    nameless = max(user.pw_uid for user in pwd.getpwall()) - 1
+    with pytest.raises(CloudError) as caught:
+        choose_owner(nameless)
+    assert caught.value.reason is Reason.STATE_UNUSABLE
+    assert "adduser --system" in caught.value.detail
+
+
+def test_programs_that_the_server_s_user_cannot_reach_are_passed_over(tmp_path: Path):
+    closed = tmp_path / "closed" / "bin"
+    closed.mkdir(parents=True)
+    (tmp_path / "closed").chmod(0o600)
+    uid = closed.stat().st_uid
+    assert not Owner("else", uid + 1, 0, (), switch=True).may_reach(closed)
+    assert Owner("else", uid + 1, 0, (), switch=False).may_reach(closed)
+    assert Owner("else", uid + 1, 0, (), switch=True).may_reach(Path("/usr/bin"))
+
+
+def test_a_folder_of_another_user_is_not_taken_over(tmp_path: Path):
+    folder = tmp_path / "pg"
+    folder.mkdir()
+    stranger = Owner("stranger", folder.stat().st_uid + 1, 0, (), switch=False)
+    with pytest.raises(CloudError) as caught:
+        stranger.make_folder(folder)
+    assert caught.value.reason is Reason.CLUSTER_FOREIGN
 
 
 @pytest.mark.parametrize(
