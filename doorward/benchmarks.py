@@ -65,19 +65,19 @@ def choose(benchmarks: Benchmarks, names: Sequence[str]) -> Benchmarks:
 def row(record: Mapping[str, Json]) -> tuple[str, ...]:
     """Write a figure as the cells of `HEADERS`."""
     ratio = record["ratio"]
-    times = "/".join(number(record.get(name)) for name in ("p50", "p95", "p99"))
+    times = [number(record.get(name)) for name in ("p50", "p95", "p99")]
     return (
         str(record["name"]),
         f"{number(record['value'])} {record['unit']}",
         number(record["floor"]),
         "-" if ratio is None else f"{number(ratio)}x",
         str(record.get("must") or "-"),
-        times if set(times) > {"-", "/"} else "-",
+        "/".join(times) if set(times) != {"-"} else "-",
         number(record["n"]),
     )
 
 
-HEADERS: Final = ("NAME", "VALUE", "FLOOR", "RATIO", "MUST", "P50/P95/P99", "N")
+HEADERS: Final = ("NAME", "VALUE", "FLOOR", "RATIO", "MUST", "P50/P95/P99 MS", "N")
 
 
 def number(value: Json) -> str:

@@ -2,14 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import os
-import shutil
-import signal
-import subprocess
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
@@ -20,44 +14,10 @@ from doorward.errors import ExitCode
 from doorward.output import rfc3339
 from doorward.tokens import to_base64
 from doorward.wallet import create_wallet, encode_holder_key
-from tests.support.clouds import reachable_folder
-from tests.support.commands import DEADLINE_S, PROGRAM, Ran, run_here, run_program
+from tests.support.commands import Ran, run_here, run_program
+from tests.support.served import SITE, TENANT, Served
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]
-
-TENANT = "north-campus"
-SITE = "main-campus"
-
-
-@dataclass(frozen=True, slots=True)
-class Served:
-    """A running `doorward cloud serve`, and what its ready line says."""
-
-    state: Path
-    api_url: str
-
-
-@pytest.fixture(scope="module")
-def cloud() -> Iterator[Served]:
-    """Serve a cloud with one institution and one door for all tests of this module."""
-    state = reachable_folder()
-    arguments: list[str | Path] = [PROGRAM, "cloud", "serve", "--state", state, "--json"]
-    arguments += ["--api", "127.0.0.1:0", "--devices", "127.0.0.1:0"]
-    with subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as served:
-        assert served.stdout is not None
-        lines = (json.loads(line) for line in served.stdout)
-        ready = next(line for line in lines if line["event"] == "ready")
-        assert ready["pid"] == served.pid
-        for place, body in (
-            ("institutions", {"id": TENANT, "name": "North Campus"}),
-            (f"institutions/{TENANT}/doors", {"id": "main", "site": SITE}),
-        ):
-            assert run_program("cloud", "call", "post", place, json.dumps(body), "--state", state).code == ExitCode.OK
-        yield Served(state, ready["api_url"])
-        served.send_signal(signal.SIGTERM)
-        assert served.wait(DEADLINE_S) == ExitCode.OK
-    assert not (state / "cloud.json").exists()
-    shutil.rmtree(state)
 
 
 @pytest.fixture(autouse=True)

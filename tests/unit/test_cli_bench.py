@@ -59,7 +59,7 @@ def test_named_benchmarks_run_alone_and_make_a_table(tmp_path: Path):
     assert done.returncode == ExitCode.OK, done.stderr
     lines = done.stdout.splitlines()
     assert lines[0] == "measuring second …"
-    assert lines[2].split() == ["NAME", "VALUE", "FLOOR", "RATIO", "MUST", "P50/P95/P99", "N"]
+    assert lines[2].split() == ["NAME", "VALUE", "FLOOR", "RATIO", "MUST", "P50/P95/P99", "MS", "N"]
     assert lines[3].split() == ["second", "3.14", "us", "100", "0.0314x", "-", "-", "5,000"]
     assert len(lines) == 4
 
@@ -99,3 +99,9 @@ def test_a_figure_without_a_floor_has_no_ratio():
         "p99": 2.0,
     }
     assert row(record) == ("x", "1 ms", "-", "-", "-", "-/-/2", "3")
+
+
+def test_percentiles_stand_in_one_cell():
+    times: dict[str, Json] = {"p50": 0.5, "p95": 1.25, "p99": 130.0}
+    record: dict[str, Json] = {"name": "x", "value": 1, "unit": "ms", "floor": 2, "ratio": 0.5, "n": 9, "must": "< 1x"}
+    assert row(record | times) == ("x", "1 ms", "2", "0.5x", "< 1x", "0.5/1.25/130", "9")
