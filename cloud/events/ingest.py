@@ -36,7 +36,6 @@ MAX_WAITING_A_DEVICE: Final = 8
 """Most batches of one device that wait; a door has one or two on their way."""
 STORE_S: Final = 30.0
 STUCK_S: Final = 10.0
-"""A batch that waits longer makes the service unhealthy."""
 _RETRY_S: Final = 1
 _DATABASE_RETRY_S: Final = 2
 _ROW_FAULTS: Final = (asyncpg.DataError, asyncpg.IntegrityConstraintViolationError)
@@ -79,11 +78,19 @@ class Ingest:
         acknowledgers: the tenants' acknowledgement keys.
         metrics: counts.
         now: the wall clock.
+        stuck_s: a batch that waits longer makes the service unhealthy.
     """
 
     def __init__(
-        self, pool: Pool, acknowledgers: Acknowledgers, metrics: IngestMetrics, *, now: Callable[[], datetime]
+        self,
+        pool: Pool,
+        acknowledgers: Acknowledgers,
+        metrics: IngestMetrics,
+        *,
+        now: Callable[[], datetime],
+        stuck_s: float = STUCK_S,
     ) -> None:
+        self._stuck_s = stuck_s
         self._pool = pool
         self._acknowledgers = acknowledgers
         self._metrics = metrics
@@ -92,6 +99,7 @@ class Ingest:
         self._waiting_events = 0
         self._waiting_batches: Counter[DeviceKey] = Counter()
         self._arrived = asyncio.Event()
+        self._settling: list[_Waiting] = []
         self._partitions = Partitions()
 
     async def submit(self, who: DeviceIdentity, body: bytes) -> bytes:
@@ -113,23 +121,23 @@ class Ingest:
 
     async def run(self) -> None:
         """Store what waits, group by group; runs until cancelled."""
-        group: list[_Waiting] = []
         try:
             while True:
                 await self._arrived.wait()
-                group = self._take()
-                await self._settle(group)
+                self._settling = self._take()
+                await self._settle(self._settling)
+                self._settling = []
         finally:
-            for item in (*group, *self._waiting):
+            for item in (*self._settling, *self._waiting):
                 if not item.answer.done():
                     item.answer.set_exception(_busy("The service is stopping."))
             self._waiting.clear()
 
     async def check(self) -> Check:
         """Tell `/health` whether batches are answered in time."""
-        oldest = self._waiting[0].since_s if self._waiting else None
+        oldest = next((item.since_s for item in (*self._settling, *self._waiting)), None)
         waited_s = 0.0 if oldest is None else asyncio.get_running_loop().time() - oldest
-        stuck = waited_s > STUCK_S
+        stuck = waited_s > self._stuck_s
         detail = f"The oldest batch has waited for {waited_s:.0f} s; see the log and the database." if stuck else None
         return Check(ok=not stuck, value=self._waiting_events, detail=detail)
 

@@ -1,0 +1,395 @@
+"""Ingest on a real PostgreSQL: what is acknowledged is stored once, whatever arrives."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import asynccontextmanager
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+import asyncpg
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from prometheus_client import CollectorRegistry
+
+from cloud.errors import CloudError, Reason
+from cloud.events import ingest as ingest_module
+from cloud.events.ingest import MAX_WAITING_A_DEVICE, STUCK_S, Ingest, JournalConflict
+from cloud.events.metrics import IngestMetrics
+from tests.support.cloud_parts import Parts, Twin, cloud_parts
+from tests.support.clouds import reachable_folder
+from tests.support.door_batches import NOW_MS, Journal
+from tests.support.waiting import DEADLINE_S, until
+from wire.batch import Acknowledgement, open_acknowledgement
+from wire.names import EventKind
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from pathlib import Path
+
+
+@pytest.fixture(name="parts")
+async def _parts(database_url: str, tmp_path: Path) -> AsyncIterator[Parts]:
+    async with cloud_parts(database_url, tmp_path) as parts:
+        yield parts
+
+
+async def send(parts: Parts, twin: Twin, body: bytes) -> Acknowledgement:
+    answer = await parts.ingest.submit(twin.identity, body)
+    return open_acknowledgement(answer, await parts.acknowledger(twin))
+
+
+async def refusal(parts: Parts, twin: Twin, body: bytes) -> CloudError:
+    with pytest.raises(CloudError) as caught:
+        await parts.ingest.submit(twin.identity, body)
+    return caught.value
+
+
+def grown(twin: Twin, count: int, *, epoch: bytes = b"epoch-01") -> Journal:
+    made = twin.journal(epoch=epoch)
+    made.grow(count)
+    return made
+
+
+async def test_an_acknowledgement_names_the_last_stored_event_and_its_hash(parts: Parts):
+    twin = await parts.make_twin()
+    journal = grown(twin, 5)
+    answer = await send(parts, twin, journal.batch(1, 5))
+    assert (answer.device, answer.epoch) == (twin.identity.device, journal.epoch)
+    assert (answer.durable, answer.head, answer.backed_up) == (5, journal.head, 0)
+    assert answer.issued_at_ms == parts.clock.now().timestamp() * 1000
+    assert await parts.stored(twin) == journal.events
+
+
+async def test_a_batch_sent_twice_is_stored_once_and_acknowledged_twice(parts: Parts):
+    twin = await parts.make_twin()
+    journal = grown(twin, 5)
+    first = await send(parts, twin, journal.batch(1, 5))
+    assert await send(parts, twin, journal.batch(1, 5)) == first
+    assert await parts.stored(twin) == journal.events
+
+
+async def test_an_old_batch_is_acknowledged_with_the_newest_mark(parts: Parts):
+    twin = await parts.make_twin()
+    journal = grown(twin, 9)
+    await send(parts, twin, journal.batch(1, 9))
+    assert (await send(parts, twin, journal.batch(2, 4))).durable == 9
+    assert await parts.stored(twin) == journal.events
+
+
+async def test_the_same_batch_many_times_at_once_is_stored_once(parts: Parts):
+    twin = await parts.make_twin()
+    journal = grown(twin, 50)
+    answers = await asyncio.gather(*(send(parts, twin, journal.batch(1, 50)) for _ in range(MAX_WAITING_A_DEVICE)))
+    assert {answer.durable for answer in answers} == {50}
+    assert await parts.stored(twin) == journal.events
+
+
+async def test_two_services_given_the_same_batches_at_once_store_them_once(parts: Parts):
+    twin = await parts.make_twin()
+    journal = grown(twin, 200)
+    async with another_service(parts) as other:
+        for first in range(1, 200, 20):
+            body = journal.batch(first, first + 19)
+            await asyncio.gather(parts.ingest.submit(twin.identity, body), other.submit(twin.identity, body))
+    assert await parts.stored(twin) == journal.events
+
+
+@asynccontextmanager
+async def another_service(parts: Parts, *, stuck_s: float = STUCK_S) -> AsyncIterator[Ingest]:
+    metrics = IngestMetrics(CollectorRegistry())
+    signers = parts.issuing.acknowledgement_signer
+    other = Ingest(parts.pool, signers, metrics, now=parts.clock.now, stuck_s=stuck_s)
+    worker = asyncio.create_task(other.run())
+    try:
+        yield other
+    finally:
+        worker.cancel()
+        await asyncio.wait((worker,), timeout=DEADLINE_S)
+
+
+async def test_a_gap_is_refused_with_the_number_to_go_on_from(parts: Parts):
+    twin = await parts.make_twin()
+    journal = grown(twin, 10)
+    await send(parts, twin, journal.batch(1, 3))
+    error = await refusal(parts, twin, journal.batch(5, 10))
+    assert isinstance(error, JournalConflict)
+    assert (error.reason, error.durable) == (Reason.SEQUENCE_GAP, 3)
+    assert await parts.stored(twin) == journal.events[:3]
+
+
+async def test_a_fork_is_refused_and_counted_as_an_alarm(parts: Parts):
+    twin = await parts.make_twin()
+    journal = grown(twin, 6)
+    await send(parts, twin, journal.batch(1, 6))
+    copied = journal.branched(4)
+    copied.grow(5, kind=EventKind.ACCESS_DENIED)
+    for first, last in ((1, 8), (4, 5), (5, 6), (7, 8)):
+        error = await refusal(parts, twin, copied.batch(first, last))
+        assert isinstance(error, JournalConflict)
+        assert (error.reason, error.durable) == (Reason.CHAIN_BROKEN, 6)
+    assert await parts.stored(twin) == journal.events
+    assert parts.counted("doorward_ingest_alarms_total", reason="CHAIN_BROKEN") == 4
+
+
+async def test_a_new_epoch_closes_the_old_one_for_good(parts: Parts):
+    twin = await parts.make_twin()
+    old, new = grown(twin, 7), grown(twin, 3, epoch=b"epoch-02")
+    await send(parts, twin, old.batch(1, 4))
+    assert (await refusal(parts, twin, new.batch(2, 3))).reason is Reason.SEQUENCE_GAP
+    answer = await send(parts, twin, new.batch(1, 3))
+    assert (answer.epoch, answer.durable) == (new.epoch, 3)
+    for first in (1, 5):
+        assert (await refusal(parts, twin, old.batch(first, 7))).reason is Reason.EPOCH_CLOSED
+    assert parts.counted("doorward_ingest_alarms_total", reason="EPOCH_CLOSED") == 2
+    assert await parts.stored(twin) == [*old.events[:4], *new.events]
+
+
+async def test_batches_of_two_epochs_at_once_are_answered_each_for_its_own_journal(parts: Parts):
+    twin = await parts.make_twin()
+    old, new = grown(twin, 4), grown(twin, 3, epoch=b"epoch-02")
+    answers = await asyncio.gather(send(parts, twin, old.batch(1, 4)), send(parts, twin, new.batch(1, 3)))
+    assert [(answer.epoch, answer.durable) for answer in answers] == [(old.epoch, 4), (new.epoch, 3)]
+
+
+async def test_the_backed_up_mark_is_told_to_the_door(parts: Parts):
+    twin = await parts.make_twin()
+    journal = grown(twin, 6)
+    await send(parts, twin, journal.batch(1, 4))
+    await parts.pool.execute("UPDATE devices SET backed_up = 3 WHERE id = $1", twin.identity.device)
+    assert (await send(parts, twin, journal.batch(5, 6))).backed_up == 3
+
+
+async def test_a_device_that_was_revoked_meanwhile_is_refused(parts: Parts):
+    twin = await parts.make_twin()
+    await parts.pool.execute("UPDATE devices SET status = 'revoked' WHERE id = $1", twin.identity.device)
+    assert (await refusal(parts, twin, grown(twin, 1).batch(1, 1))).reason is Reason.DEVICE_REVOKED
+
+
+async def test_a_bad_batch_does_not_spoil_those_that_arrive_with_it(parts: Parts):
+    good, gapped, bad = [await parts.make_twin() for _ in range(3)]
+    journal = grown(good, 5)
+    answers = await asyncio.gather(
+        parts.ingest.submit(good.identity, journal.batch(1, 5)),
+        parts.ingest.submit(gapped.identity, grown(gapped, 5).batch(2, 5)),
+        parts.ingest.submit(bad.identity, b"garbage"),
+        return_exceptions=True,
+    )
+    reasons = [answer.reason for answer in answers if isinstance(answer, CloudError)]
+    assert reasons == [Reason.SEQUENCE_GAP, Reason.BATCH_INVALID]
+    assert await parts.stored(good) == journal.events
+
+
+async def test_a_row_that_the_database_refuses_costs_only_its_own_batch(parts: Parts):
+    good, bad = await parts.make_twin(), await parts.make_twin()
+    journal, refused = grown(good, 3), bad.journal()
+    refused.grow(1, kind=EventKind.FIRE)
+    await send(parts, good, journal.batch(1, 1))
+    await parts.pool.execute(f"ALTER TABLE events ADD CONSTRAINT no_fire CHECK (kind <> {EventKind.FIRE:d})")
+    answers = await asyncio.gather(
+        parts.ingest.submit(bad.identity, refused.batch(1, 1)),
+        parts.ingest.submit(good.identity, journal.batch(2, 3)),
+        return_exceptions=True,
+    )
+    await parts.pool.execute("ALTER TABLE events DROP CONSTRAINT no_fire")
+    assert isinstance(answers[0], CloudError)
+    assert answers[0].reason is Reason.BATCH_INVALID
+    assert await parts.stored(good) == journal.events
+    assert await parts.stored(bad) == []
+
+
+async def test_a_partition_that_somebody_dropped_is_made_again(parts: Parts):
+    twin = await parts.make_twin()
+    journal = grown(twin, 4)
+    await send(parts, twin, journal.batch(1, 2))
+    for name in await partitions(parts):
+        await parts.pool.execute(f"DROP TABLE {name}")
+    assert (await send(parts, twin, journal.batch(3, 4))).durable == 4
+    assert await parts.stored(twin) == journal.events[2:]
+
+
+async def partitions(parts: Parts) -> list[str]:
+    rows = await parts.pool.fetch("SELECT inhrelid::regclass::text AS name FROM pg_inherits ORDER BY 1")
+    return [row["name"] for row in rows if "idx" not in row["name"]]
+
+
+async def test_events_go_to_the_partition_of_their_day(parts: Parts):
+    twin = await parts.make_twin()
+    journal = twin.journal(start_ms=NOW_MS - int(timedelta(days=2) / timedelta(milliseconds=1)))
+    journal.grow(1)
+    journal.start_ms = NOW_MS
+    journal.grow(1)
+    await send(parts, twin, journal.batch(1, 2))
+    rows = await parts.pool.fetch(
+        "SELECT tableoid::regclass::text AS name FROM events WHERE device_id = $1 ORDER BY seq", twin.identity.device
+    )
+    assert [row["name"] for row in rows] == ["events_20251007", "events_20251009"]
+
+
+async def test_two_services_that_need_the_same_new_day_both_get_it(parts: Parts):
+    one, two = await parts.make_twin(), await parts.make_twin()
+    for name in await partitions(parts):
+        await parts.pool.execute(f"DROP TABLE {name}")
+    async with another_service(parts) as other:
+        await asyncio.gather(
+            parts.ingest.submit(one.identity, grown(one, 3).batch(1, 3)),
+            other.submit(two.identity, grown(two, 3).batch(1, 3)),
+        )
+    assert len(await parts.stored(one)) == len(await parts.stored(two)) == 3
+
+
+async def test_one_device_may_have_only_so_many_batches_waiting(parts: Parts):
+    twin = await parts.make_twin()
+    journal = grown(twin, MAX_WAITING_A_DEVICE + 2)
+    async with stalled(parts, twin):
+        waiting = [asyncio.create_task(send(parts, twin, journal.batch(1, 1)))]
+        await blocked_sessions(parts)
+        sends = (send(parts, twin, journal.batch(1, last)) for last in range(2, MAX_WAITING_A_DEVICE + 2))
+        waiting += [asyncio.create_task(each) for each in sends]
+        await until(lambda: parts.counted("doorward_ingest_waiting_events") > MAX_WAITING_A_DEVICE)
+        error = await refusal(parts, twin, journal.batch(1, 1))
+    assert (error.reason, error.retry_after_s) == (Reason.INGEST_BUSY, 1)
+    await asyncio.gather(*waiting)
+    assert await parts.stored(twin) == journal.events[:-1]
+
+
+async def blocked_sessions(parts: Parts) -> list[int]:
+    """Wait until a transaction of the ingest waits for a lock; give the process ids of its sessions."""
+    async with asyncio.timeout(DEADLINE_S):
+        while True:
+            rows = await parts.pool.fetch(
+                "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+            )
+            if rows:
+                return [row["pid"] for row in rows]
+            await asyncio.sleep(0.01)
+
+
+@asynccontextmanager
+async def stalled(parts: Parts, twin: Twin) -> AsyncIterator[None]:
+    """Hold the device's row, so that the ingest's transaction waits."""
+    async with parts.pool.acquire() as connection, connection.transaction():
+        await connection.execute("SELECT FROM devices WHERE id = $1 FOR UPDATE", twin.identity.device)
+        yield
+
+
+async def test_a_full_queue_sends_devices_away_for_a_while(parts: Parts):
+    twins = [await parts.make_twin()]
+    tenant = twins[0].identity.tenant
+    needed = ingest_module.MAX_WAITING_EVENTS // (500 * MAX_WAITING_A_DEVICE)
+    twins += [await parts.make_device(tenant) for _ in range(needed)]
+    body = {twin.identity.device: grown(twin, 500).batch(1, 500) for twin in twins}
+    async with stalled(parts, twins[0]):
+        waiting = [asyncio.create_task(send(parts, twins[0], body[twins[0].identity.device]))]
+        await blocked_sessions(parts)
+        for twin in twins[1:]:
+            sends = (send(parts, twin, body[twin.identity.device]) for _ in range(MAX_WAITING_A_DEVICE))
+            waiting += [asyncio.create_task(each) for each in sends]
+        await until(lambda: parts.counted("doorward_ingest_waiting_events") >= ingest_module.MAX_WAITING_EVENTS)
+        assert (await refusal(parts, twins[0], body[twins[0].identity.device])).reason is Reason.INGEST_BUSY
+        assert parts.counted("doorward_ingest_refused_total", reason="INGEST_BUSY") >= 1
+    await asyncio.gather(*waiting)
+    assert parts.counted("doorward_ingest_waiting_events") == 0
+    assert [len(await parts.stored(twin)) for twin in twins] == [500] * len(twins)
+
+
+async def test_a_database_that_is_away_is_answered_with_try_again(parts: Parts):
+    twin = await parts.make_twin()
+    journal = grown(twin, 3)
+    await send(parts, twin, journal.batch(1, 1))
+    async with stalled(parts, twin):
+        sending = asyncio.create_task(send(parts, twin, journal.batch(2, 3)))
+        for pid in await blocked_sessions(parts):
+            await parts.pool.execute("SELECT pg_terminate_backend($1)", pid)
+        with pytest.raises(CloudError) as caught:
+            await sending
+    assert (caught.value.reason, caught.value.retry_after_s) == (Reason.DATABASE_UNAVAILABLE, 2)
+    assert await parts.stored(twin) == journal.events[:1]
+    assert (await send(parts, twin, journal.batch(2, 3))).durable == 3
+
+
+async def test_a_stop_answers_those_who_wait(database_url: str, tmp_path: Path):
+    async with cloud_parts(database_url, tmp_path) as parts:
+        twin = await parts.make_twin()
+        async with stalled(parts, twin):
+            sending = asyncio.create_task(parts.ingest.submit(twin.identity, grown(twin, 1).batch(1, 1)))
+            await blocked_sessions(parts)
+            other = asyncio.create_task(parts.ingest.submit(twin.identity, grown(twin, 2).batch(1, 2)))
+            await until(lambda: parts.counted("doorward_ingest_waiting_events") > 0)
+            stop_worker(parts)
+            answers = await asyncio.gather(sending, other, return_exceptions=True)
+    assert [answer.reason for answer in answers if isinstance(answer, CloudError)] == [Reason.INGEST_BUSY] * 2
+
+
+def stop_worker(_parts: Parts) -> None:
+    for task in asyncio.all_tasks():
+        if getattr(task.get_coro(), "__qualname__", "") == "Ingest.run":
+            task.cancel()
+
+
+async def test_the_health_check_tells_when_a_batch_is_stuck(parts: Parts):
+    twin = await parts.make_twin()
+    async with another_service(parts, stuck_s=0.0) as impatient:
+        assert (await impatient.check()).ok
+        async with stalled(parts, twin):
+            sending = asyncio.create_task(impatient.submit(twin.identity, grown(twin, 1).batch(1, 1)))
+            await blocked_sessions(parts)
+            found = await impatient.check()
+        await sending
+        assert not found.ok
+        assert "waited" in str(found.detail)
+        assert (await impatient.check()).ok
+
+
+_CUTS = st.lists(st.tuples(st.integers(1, 12), st.integers(1, 12)).map(lambda ends: (min(ends), max(ends))), max_size=8)
+
+
+@settings(max_examples=40)
+@given(sent=_CUTS, together=st.booleans())
+def test_any_order_of_any_cuts_ends_with_exactly_the_journal(
+    sent: list[tuple[int, int]],
+    together: bool,  # noqa: FBT001 - drawn by name
+    database_url: str,
+):
+    asyncio.run(send_all(database_url, sent, together=together))
+
+
+async def send_all(database_url: str, sent: list[tuple[int, int]], *, together: bool) -> None:
+    """Send pieces in some order, one by one or at once, then do as a door does: rewind to the mark and go on."""
+    folder = reachable_folder()
+    async with cloud_parts(database_url, folder) as parts:
+        twin = await parts.make_twin()
+        journal = grown(twin, 12)
+        pieces = [parts.ingest.submit(twin.identity, journal.batch(first, last)) for first, last in sent]
+        if together:
+            await asyncio.gather(*pieces, return_exceptions=True)
+        else:
+            for piece in pieces:
+                await asyncio.gather(piece, return_exceptions=True)
+        durable = await parts.pool.fetchval("SELECT mark FROM devices WHERE id = $1", twin.identity.device)
+        assert await parts.stored(twin) == journal.events[:durable]
+        if durable < 12:
+            assert (await send(parts, twin, journal.batch(durable + 1, 12))).head == journal.head
+        assert await parts.stored(twin) == journal.events
+
+
+async def test_rows_say_what_the_events_say(parts: Parts):
+    twin = await parts.make_twin()
+    journal = grown(twin, 1)
+    await send(parts, twin, journal.batch(1, 1))
+    row = await parts.pool.fetchrow("SELECT * FROM events WHERE device_id = $1", twin.identity.device)
+    assert isinstance(row, asyncpg.Record)
+    assert dict(row) == {
+        "tenant_id": twin.identity.tenant,
+        "device_id": twin.identity.device,
+        "epoch": journal.epoch,
+        "received_at": parts.clock.now(),
+        "seq": 1,
+        "at": parts.clock.now() - timedelta(hours=1) + timedelta(seconds=1),
+        "kind": EventKind.ACCESS_GRANTED,
+        "door_id": "main-entrance",
+        "reason": None,
+        "credential": b"\0\0\0\0\0\7",
+        "raw": journal.events[0],
+    }
