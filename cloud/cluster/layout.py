@@ -5,6 +5,7 @@ Must not: change a data folder that exists.
 """
 
 import os
+import re
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +21,8 @@ USER: Final = "doorward"
 """The database role that owns everything, and the name of the database."""
 _MARK: Final = "doorward-cluster"
 _INITDB_S: Final = 300.0
-_TAIL_LINES: Final = 4
+_TAIL_LINES: Final = 3
+_FAULT: Final = re.compile(r"\b(ERROR|FATAL|PANIC|error|fatal):")
 _MAX_WORDS_BYTES: Final = MIB
 MAX_LOG_BYTES: Final = 16 * MIB
 
@@ -65,16 +67,21 @@ class Layout:
         """Give the length of the log, in bytes."""
         return self.log.stat().st_size if self.log.exists() else 0
 
-    def last_words(self, *, since: int) -> str:
-        """Give the last lines of the log, for an error message.
+    def words(self, *, since: int) -> str:
+        """Give what the log says, up to 1 MiB.
 
         Args:
             since: the log's length when the program was started.
         """
         with self.log.open("rb") as log:
             log.seek(since)
-            lines = log.read(_MAX_WORDS_BYTES).decode(errors="replace").splitlines()
-        return " | ".join(line.strip() for line in lines[-_TAIL_LINES:])
+            return log.read(_MAX_WORDS_BYTES).decode(errors="replace")
+
+    def last_words(self, *, since: int) -> str:
+        """Give the log's last lines that tell of a fault, or simply the last, for an error message."""
+        lines = [line.strip() for line in self.words(since=since).splitlines() if line.strip()]
+        faults = [line for line in lines if _FAULT.search(line)]
+        return " | ".join((faults or lines)[-_TAIL_LINES:])
 
     def trim_log(self) -> None:
         """Keep one old and one current log of at most 16 MiB each; the server appends to what is left."""
@@ -145,9 +152,9 @@ def server_command(layout: Layout, programs: Programs, *, socket_folder: Path, c
 
 def failure(layout: Layout, *, since: int) -> CloudError:
     """Turn a program's last words into an error that says what to do."""
-    words = layout.last_words(since=since)
-    if "No space left on device" in words:
+    if "No space left on device" in layout.words(since=since):
         return no_space(layout.state, "PostgreSQL found the disk full")
+    words = layout.last_words(since=since)
     return CloudError(Reason.POSTGRES_FAILED, f"PostgreSQL did not start: {words} (more in {layout.log})")
 
 

@@ -203,7 +203,7 @@ class PrivateCluster:
                 told_s = time.monotonic()
                 waited_s = told_s - start_s
                 progress(f"PostgreSQL is starting, perhaps recovering after a crash ({waited_s:.0f} s so far).")
-        if _PREDECESSOR.search(layout.last_words(since=since)):
+        if _PREDECESSOR.search(layout.words(since=since)):
             return False
         raise failure(layout, since=since)
 

@@ -138,7 +138,7 @@ async def _careless_server(layout: Layout) -> AsyncIterator[None]:
     careless = tuple("fsync=off" if part == "fsync=on" else part for part in command)
     since = layout.log_size()
     process = Launch(command=careless, owner=choose_owner(), folder=layout.data, output=layout.log).start()
-    await until(lambda: "ready to accept connections" in layout.last_words(since=since))
+    await until(lambda: "ready to accept connections" in layout.words(since=since))
     yield
     process.terminate()
     await until(lambda: process.poll() is not None)

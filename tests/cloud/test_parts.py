@@ -163,10 +163,19 @@ def test_the_log_is_cut_when_it_grows_too_long_and_its_last_part_is_kept_once(tm
 
 def test_a_full_disk_is_recognised_in_the_server_s_words(tmp_path: Path):
     layout = Layout(tmp_path)
-    layout.log.write_text("old\nFATAL:  could not write: No space left on device\n")
+    more = "LOG:  and what follows\n" * 20
+    layout.log.write_text(f"old\nFATAL:  could not write: No space left on device\n{more}")
     assert failure(layout, since=4).reason is Reason.NO_SPACE
     layout.log.write_text("No space left on device\nFATAL:  other\n")
     assert failure(layout, since=24).reason is Reason.POSTGRES_FAILED
+
+
+def test_a_failure_is_told_by_the_lines_that_matter(tmp_path: Path):
+    layout = Layout(tmp_path)
+    layout.log.write_text("LOG:  starting\nFATAL:  the one thing to know\nHINT:  x\nLOG:  a\nLOG:  b\nLOG:  c\n")
+    assert "the one thing to know" in failure(layout, since=0).detail
+    layout.log.write_text("killed\n")
+    assert "killed" in failure(layout, since=0).detail
 
 
 def test_an_ordinary_user_runs_the_server_himself():
