@@ -86,7 +86,7 @@ class SerialLink:
         """Wait for bytes and return 1 to `READ_BYTES` of them; see `ByteLink.read`."""
         try:
             data = await self._reader.read(READ_BYTES)
-        except OSError as error:
+        except (OSError, serialx.SerialException) as error:
             raise _error(Reason.LOST, f"{self._path} is gone") from error
         if not data:
             raise ReaderLost(Reason.CLOSED, what=f"{self._path} was closed", remedy="open it again")
@@ -100,14 +100,14 @@ class SerialLink:
                 await self._writer.drain()
         except TimeoutError as error:
             raise _error(Reason.DEADLINE, f"{self._path} takes no bytes") from error
-        except OSError as error:
+        except (OSError, serialx.SerialException) as error:
             raise _error(Reason.LOST, f"{self._path} is gone") from error
 
     async def aclose(self) -> None:
         """Free the port; bytes that it has not taken are dropped."""
         self._writer.transport.abort()
         # A port that is gone reports its loss once more here, and a stuck driver may never report.
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError, serialx.SerialException):
             async with asyncio.timeout(CLOSE_DEADLINE_S):
                 await self._writer.wait_closed()
 
@@ -128,8 +128,8 @@ async def open_serial(path: str, *, baud: int) -> SerialLink:
             reader, writer = await serialx.open_serial_connection(path, baudrate=baud)
     except TimeoutError as error:
         raise _error(Reason.DEADLINE, f"{path} does not open within {OPEN_DEADLINE_S:g} s") from error
-    except serialx.UnsupportedSetting as error:
-        raise _error(Reason.UNSUPPORTED, f"{path} cannot do {baud} baud ({error})") from error
+    except serialx.SerialException as error:
+        raise _error(Reason.UNSUPPORTED, f"{path} cannot be set to {baud} baud ({error})") from error
     except OSError as error:
         reason = _REASONS.get(error.errno or 0, Reason.LOST)
         raise _error(reason, f"{path} cannot be opened ({error.strerror})") from error

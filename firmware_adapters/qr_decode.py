@@ -94,7 +94,8 @@ class FrameDecoder:
 def _load_zbar() -> Callable[[Gray], list[bytes]] | None:
     try:
         from pyzbar import pyzbar  # noqa: PLC0415 - a machine without libzbar reads with zxing alone
-    except ImportError:
+    except (ImportError, OSError, MemoryError):
+        # Not installed, or ctypes may not make it callable in this sandbox.
         return None
 
     def look(gray: Gray) -> list[bytes]:

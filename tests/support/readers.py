@@ -39,6 +39,17 @@ class Listener:
         async for presentation in self.reader.presentations():
             await self._heard.put(presentation)
 
+    async def opened(self) -> None:
+        """Wait until the device is open; raise what ended the iteration before."""
+        opening = asyncio.create_task(self.reader.opened())
+        try:
+            async with asyncio.timeout(DEADLINE_S):
+                await asyncio.wait({opening, self._task}, return_when=asyncio.FIRST_COMPLETED)
+            if self._task.done():
+                await self._task
+        finally:
+            opening.cancel()
+
     async def next(self) -> Presentation:
         """Return the next presentation; raise what ended the iteration when there is none."""
         waiting = asyncio.create_task(self._heard.get())
@@ -82,8 +93,7 @@ async def listening(reader: Reader) -> AsyncIterator[Listener]:
     """Iterate `reader`, and go on once its device is open."""
     listener = Listener(reader)
     try:
-        async with asyncio.timeout(DEADLINE_S):
-            await reader.opened()
+        await listener.opened()
         yield listener
     finally:
         await listener.cancel()
