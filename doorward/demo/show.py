@@ -58,18 +58,27 @@ def show(*, once: bool, json_lines: bool) -> ExitCode:
 
 def _run(stage: Stage, narrator: Narrator) -> None:
     for number, step in enumerate(STEPS, start=1):
-        with narrator.step(number, len(STEPS), step.title):
-            try:
-                for sighting in step.act(stage):
-                    narrator.seen(sighting)
-            except (NotSeenError, CliError) as error:
-                narrator.failed(str(error))
-                _show_logs(stage, narrator)
-                raise CliError(
-                    ExitCode.FAILED,
-                    what=f"step {number} of the demonstration was not seen: {error}",
-                    remedy="the ends of the programs' logs are above; doorward demo --once starts anew",
-                ) from error
+        with (
+            narrator.step(number, len(STEPS), step.title),
+            _told(stage, narrator, f"step {number} of the demonstration was not seen"),
+        ):
+            for sighting in step.act(stage):
+                narrator.seen(sighting)
+
+
+@contextmanager
+def _told(stage: Stage, narrator: Narrator, what: str) -> Iterator[None]:
+    """Turn what was not seen into the complaint that ends the demonstration, after the programs' logs."""
+    try:
+        yield
+    except (NotSeenError, CliError) as error:
+        narrator.failed(str(error))
+        _show_logs(stage, narrator)
+        raise CliError(
+            ExitCode.FAILED,
+            what=f"{what}: {error}",
+            remedy="the ends of the programs' logs are above; doorward demo --once starts anew",
+        ) from error
 
 
 def _show_logs(stage: Stage, narrator: Narrator) -> None:
@@ -93,10 +102,9 @@ def _leave_running(stage: Stage, narrator: Narrator) -> None:
     narrator.title("Cloud and door go on until Ctrl-C. In another terminal:")
     for line in stage.invitations():
         narrator.say(line)
-    with contextlib.suppress(_StoppedError):
+    with contextlib.suppress(_StoppedError), _told(stage, narrator, "afterwards, a program ended"):
         while True:
-            for program in stage.programs:
-                program.check_alive()
+            stage.check_programs()
             time.sleep(_IDLE_S)
 
 

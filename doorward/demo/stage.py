@@ -156,6 +156,16 @@ class Stage:
         self.programs.append(program)
         return program
 
+    def check_programs(self) -> None:
+        """Return while everything that was started runs, or has done its work.
+
+        Raises:
+            NotSeenError: a program has ended badly.
+        """
+        for program in self.programs:
+            if not program.has_finished_well():
+                program.check_alive()
+
     def connect(self) -> None:
         """Find the running cloud, and lay the link to its listener for doors."""
         self._api = self._open.enter_context(connect(url=None, token_file=None, state=self.cloud_folder))
@@ -175,9 +185,7 @@ class Stage:
 
     def door_status(self) -> dict[str, Any] | None:
         """What the daemon says of itself; None while it does not answer."""
-        for program in self.programs:
-            if not program.has_finished_well():
-                program.check_alive()
+        self.check_programs()
         try:
             return self.diagnostics.status()
         except CliError:

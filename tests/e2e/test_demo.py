@@ -4,16 +4,22 @@ from __future__ import annotations
 
 import json
 import os
+import pty
+import select
 import signal
 import subprocess
+import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from doorward.demo.plan import STEPS
+from doorward.demo.waiting import wait_for
+from doorward.diag import Diagnostics
 from doorward.errors import ExitCode
 from tests.support.clouds import reachable_folder
-from tests.support.commands import PROGRAM
+from tests.support.commands import PROGRAM, run_program
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 
@@ -108,3 +114,47 @@ def test_when_something_fails_it_shows_the_log_and_stops(folder: Path):
     assert list(folder.iterdir()) == []
     assert processes_in(folder) == {}
     folder.rmdir()
+
+
+def read_until(controller: int, mark: str) -> str:
+    """Read a terminal until it shows `mark`."""
+    seen, deadline_s = "", time.monotonic() + WHOLE_S
+    while mark not in seen:
+        ready, _, _ = select.select([controller], [], [], deadline_s - time.monotonic())
+        assert ready, f"waited in vain for {mark!r} after {seen[-500:]!r}"
+        seen += os.read(controller, 65_536).decode(errors="replace")
+    return seen
+
+
+def test_on_a_terminal_it_goes_on_until_ctrl_c_and_its_invitations_hold(folder: Path):
+    controller, terminal = pty.openpty()
+    environment = {**os.environ, "TMPDIR": str(folder), "TERM": "xterm", "NO_COLOR": "1"}
+    with subprocess.Popen([PROGRAM, "demo"], stdin=terminal, stdout=terminal, stderr=terminal, env=environment) as demo:
+        os.close(terminal)
+        seen = read_until(controller, "doorward cloud call GET")
+        assert "Everything was seen" in seen
+        (door,) = folder.glob("doorward-demo-*")
+        socket = door / "door" / "diag.sock"
+        last = run_program("diag", "status", "--socket", socket, "--json").record["journal"]["last"]
+        frame = door / "twin" / "frames" / "a1.png"
+        show = ("wallet", "show", "--folder", door / "wallets" / "anna", "--audience", "main-campus", "--once")
+        assert run_program(*show, "--frame", frame).code == ExitCode.OK
+        decided = next_decision(socket, after=last)
+        assert decided["kind"] == "ACCESS_GRANTED"
+        demo.send_signal(signal.SIGINT)
+        assert demo.wait(WHOLE_S) == ExitCode.OK
+    os.close(controller)
+    assert list(folder.iterdir()) == []
+    assert processes_in(folder) == {}
+    folder.rmdir()
+
+
+def next_decision(socket: Path, *, after: int) -> dict[str, Any]:
+    """Wait for the door's next decision."""
+    kinds = ("ACCESS_GRANTED", "ACCESS_DENIED")
+
+    def look() -> dict[str, Any] | None:
+        events = Diagnostics(socket).events(after=after, limit=100)
+        return next((event for event in events if event["kind"] in kinds), None)
+
+    return wait_for("a decision", look, deadline_s=60)
