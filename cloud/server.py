@@ -78,7 +78,6 @@ async def serve(
             started = await _unless(stopping, _start(stack, settings, progress, stopping))
             if started is not None:
                 await _serve_until(stopping, started, settings, ready, progress)
-    notify("STOPPING=1", address=os.environ.get("NOTIFY_SOCKET"))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -136,6 +135,7 @@ async def _serve_until(
         with _announced(settings, started.addresses):
             ready(started.addresses)
             await stopping.wait()
+            notify("STOPPING=1", address=os.environ.get("NOTIFY_SOCKET"))
             for server, _ in started.servers:
                 server.should_exit = True
             await asyncio.wait(serving)
