@@ -112,6 +112,6 @@ _NOTE_LOOKUP = (
     f"mean of {_LOOKUPS} a round; floor: an index into a bytearray"
 )
 _NOTE_LOAD = (
-    "a list of ten million passes (1.25 MB) from the store's 4 KiB chunks to one that can be asked; floor: SQLite giving"
-    " the same bytes as one value; both files in the page cache"
+    "a list of ten million passes (1.25 MB) from the store's 4 KiB chunks to one that can be asked; floor: SQLite"
+    " giving the same bytes as one value; both files in the page cache"
 )

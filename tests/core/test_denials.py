@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 
 from edge.core import tap as taps
-from edge.core.effects import Feedback, Record, Show, feedback_of
+from edge.core.credential import read_credential
+from edge.core.effects import Denied, Feedback, Record, Show, feedback_of
 from edge.core.replay import ReplayMarks, make_mark
-from edge.core.tap import handle
+from edge.core.tap import handle, judge
 from tests.core import denials
 from tests.core.campus import (
     DAY_S,
@@ -24,6 +25,7 @@ from tests.core.campus import (
     code,
     door,
     instant,
+    issue,
     pass_id,
     policy,
     present,
@@ -33,6 +35,7 @@ from tests.core.campus import (
     trusted,
 )
 from tests.core.denials import Case, cases, forge, refusals, replay_key
+from wire.errors import WireReason
 from wire.names import Assurance, ClockState, DoorMode, EventKind, KeyPurpose, Reason, Step
 from wire.passes import seal_pass
 from wire.policy import DoorSettings
@@ -191,6 +194,32 @@ _CLASSES = {
 def test_each_reason_has_its_class(reason: Reason):
     expected = next((shown for shown, reasons in _CLASSES.items() if reason in reasons), Feedback.TRY_AGAIN)
     assert feedback_of(reason) is expected
+
+
+@pytest.mark.parametrize(
+    ("payload", "step", "reason", "fault"),
+    [
+        (b"", Step.FORM, Reason.MALFORMED, WireReason.EMPTY),
+        (b"DW1:abc", Step.FORM, Reason.MALFORMED, WireReason.WRONG_ALPHABET),
+        (denials.not_a_pass(), Step.FORM, Reason.MALFORMED, WireReason.WRONG_TYPE),
+        (b"DW1:" + b"0" * 637, Step.FORM, Reason.TOO_LARGE, WireReason.TOO_LARGE),
+        (b"garbage", Step.KIND, Reason.UNSUPPORTED_CREDENTIAL, WireReason.WRONG_PREFIX),
+    ],
+)
+def test_a_form_that_cannot_be_read_names_the_parsers_fault(
+    payload: bytes, step: Step, reason: Reason, fault: WireReason
+):
+    assert read_credential(payload) == Denied(step, reason, fault=fault.value)
+
+
+def test_a_signature_that_does_not_hold_names_the_parsers_fault():
+    forged = present(forge(claims(), signer=KEYS.stranger, named=KEYS.issuer))
+    found = judge(door(), forged, NOW)
+    assert isinstance(found, Denied)
+    assert found.fault == WireReason.SIGNATURE_INVALID.value
+    stolen = judge(door(), present(issue(), signer=KEYS.thief), NOW)
+    assert isinstance(stolen, Denied)
+    assert stolen.fault == WireReason.SIGNATURE_INVALID.value
 
 
 @pytest.mark.parametrize("payload", [denials.not_a_pass(), b"DW1:", b"DW1:0", b"DW1:::::", b"DW1:abc", b"\xff" * 700])

@@ -47,7 +47,7 @@ _PERMISSIVE = policy(DoorSettings(minimum_assurance=Assurance.PRINTED), levels=_
 
 def _door(vector: Vector) -> State:
     bundle = parse_pinned(bytes.fromhex(vector["trust"])).open()
-    key = next(iter(bundle.of(KeyPurpose.STATUS))).key
+    key = next(item.key for item in bundle.keys if item.purpose is KeyPurpose.STATUS)
     lists = [open_status_list(bytes.fromhex(token), key) for token in vector["statuses"]]
     held = {
         each.list_id: HeldStatus(
