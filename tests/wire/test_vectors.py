@@ -13,20 +13,21 @@ from tests.wire.readers import READERS
 from wire.errors import WireError, WireReason
 
 
-def _cases(name: str) -> list[Case]:
+def all_cases(name: str) -> list[Case]:
+    """The cases of a file."""
     return cast("list[Case]", json.loads(make.path(name).read_text())["vectors"])
 
 
 def accepted_cases(name: str) -> list[Case]:
     """The cases of a file that are read."""
-    return [case for case in _cases(name) if "expect" in case]
+    return [case for case in all_cases(name) if "expect" in case]
 
 
 _ALL = [
     pytest.param(name, case, id=f"{name}: {case['name']}")
     for name in make.FILES
     if name in READERS
-    for case in _cases(name)
+    for case in all_cases(name)
 ]
 
 
@@ -58,8 +59,8 @@ def test_file_names_its_source_and_each_case_once(name: str):
 
 
 @pytest.mark.parametrize("name", READERS)
-def test_file_holds_accepted_and_refused_cases(name: str):
-    cases = _cases(name)
+def test_file_holds_accepted_and_refusedall_cases(name: str):
+    cases = all_cases(name)
     assert any("expect" in case for case in cases)
     assert any("expect_error" in case for case in cases)
     assert all(("expect" in case) is not ("expect_error" in case) for case in cases)
@@ -69,7 +70,7 @@ def test_every_reason_has_a_vector():
     shown = {
         cast("dict[str, str]", case["expect_error"])["reason"]
         for name in READERS
-        for case in _cases(name)
+        for case in all_cases(name)
         if "expect_error" in case
     }
     assert {reason.value for reason in WireReason} == shown

@@ -1,0 +1,225 @@
+"""Sizes and work are bounded: the last that is taken and the first that is not."""
+
+from __future__ import annotations
+
+import zlib
+from dataclasses import replace
+
+import pytest
+
+from tests.vectors.parts.events import LARGEST as LARGEST_EVENT
+from tests.vectors.parts.kit import (
+    HOLDER,
+    PASS,
+    POLICY,
+    ROOT,
+    SITE,
+    STATUS,
+    array,
+    cose_key,
+    mapping,
+    num,
+    octets,
+    pairs,
+    sign1,
+    signed,
+    text,
+)
+from tests.vectors.parts.passes import LARGEST as LARGEST_PASS
+from tests.vectors.parts.passes import USUAL as USUAL_PASS
+from tests.vectors.parts.policies import USUAL as USUAL_POLICY
+from tests.vectors.parts.status import USUAL as USUAL_LIST
+from wire.codec import MAX_TIME_S, MAX_UINT, decode, encode, head
+from wire.envelope import parse_envelope
+from wire.errors import WireError, WireReason
+from wire.event import MAX_EVENT_BYTES, encode_event
+from wire.names import ExternalAad
+from wire.passes import MAX_PASS_BYTES, seal_pass
+from wire.policy import ALWAYS, MAX_LEVELS, MAX_SCHEDULES, Schedule, open_policy, seal_policy
+from wire.presentation import MAX_PRESENTATION_BYTES, parse_presented, seal_presentation
+from wire.status_delta import MAX_DELTA_BYTES, MAX_FLIPS, StatusDelta, make_delta, open_delta, seal_delta
+from wire.status_list import MAX_LIST_BYTES, MAX_TOKEN_BYTES, is_set, open_status_list, seal_status_list
+from wire.text import MAX_TEXT_BYTES, MAX_TEXT_CHARACTERS, from_text, to_text
+from wire.trust import MAX_PINNED_BYTES, PinnedTrust, encode_pinned, parse_pinned
+
+
+def _reason(refused: pytest.ExceptionInfo[WireError]) -> tuple[WireReason, str]:
+    return refused.value.reason, refused.value.field
+
+
+# --- tokens ------------------------------------------------------------------------------------------------
+
+
+def test_largest_pass_and_presentation_are_within_their_limits():
+    data = seal_pass(LARGEST_PASS, PASS)
+    shown = seal_presentation(data, HOLDER, issued_at_s=MAX_TIME_S, audience="s" * 32)
+    bound = seal_presentation(data, HOLDER, issued_at_s=MAX_TIME_S, audience="s" * 32 + "/" + "d" * 32, nonce=bytes(16))
+    assert (len(data), len(shown), len(bound)) == (255, 383, 435)
+    assert len(data) <= MAX_PASS_BYTES
+    assert len(bound) <= MAX_PRESENTATION_BYTES
+    assert len(to_text(shown)) == 579
+    assert len(to_text(shown)) <= MAX_TEXT_CHARACTERS
+
+
+def test_largest_event_is_within_its_limit():
+    assert len(encode_event(LARGEST_EVENT)) == 346
+    assert len(encode_event(LARGEST_EVENT)) <= MAX_EVENT_BYTES
+
+
+def test_text_is_written_only_as_long_as_it_is_read():
+    assert len(to_text(bytes(MAX_TEXT_BYTES))) == MAX_TEXT_CHARACTERS
+    assert from_text(to_text(bytes(MAX_TEXT_BYTES))) == bytes(MAX_TEXT_BYTES)
+    with pytest.raises(WireError) as refused:
+        to_text(bytes(MAX_TEXT_BYTES + 1))
+    assert _reason(refused) == (WireReason.TOO_LARGE, "text")
+
+
+def test_nothing_is_inflated_when_a_code_is_read():
+    bomb = signed(zlib.compress(bytes(1 << 16)), PASS, ExternalAad.PASS)
+    with pytest.raises(WireError):
+        parse_presented(bomb)
+
+
+# --- status lists ------------------------------------------------------------------------------------------
+
+
+def test_largest_status_list_is_read():
+    bits = bytes(range(256)) * (MAX_LIST_BYTES // 256)
+    data = seal_status_list(replace(USUAL_LIST, bits=bits), STATUS)
+    assert open_status_list(data, STATUS.public_key).bits == bits
+
+
+def test_list_that_cannot_be_compressed_still_fits():
+    stored = zlib.compress(bytes(MAX_LIST_BYTES), 0)
+    assert len(stored) + 512 < MAX_TOKEN_BYTES
+
+
+def test_larger_status_list_is_neither_written_nor_read():
+    with pytest.raises(WireError) as refused:
+        seal_status_list(replace(USUAL_LIST, bits=bytes(MAX_LIST_BYTES + 1)), STATUS)
+    assert _reason(refused) == (WireReason.OUT_OF_RANGE, "status.size")
+
+
+def test_no_more_is_inflated_than_the_list_says():
+    # 64 MiB in 64 KiB that say they are two bytes: the inflater is stopped at the third.
+    bomb = zlib.compress(bytes(1 << 26), 9)
+    header = mapping({1: num(-19), 4: octets(STATUS.public_key.key_id), 16: text("application/statuslist+cwt")})
+    claims = mapping(
+        {
+            2: text(f"urn:doorward:status:{USUAL_LIST.tenant}:0"),
+            4: num(USUAL_LIST.expires_at_s),
+            6: num(USUAL_LIST.issued_at_s),
+            65533: pairs((text("lst"), octets(bomb)), (text("bits"), num(1))),
+            65534: num(300),
+            -65537: array(num(0), num(41), num(2)),
+        }
+    )
+    with pytest.raises(WireError) as refused:
+        open_status_list(sign1(header, claims, STATUS, ExternalAad.STATUS_LIST), STATUS.public_key)
+    assert _reason(refused) == (WireReason.OUT_OF_RANGE, "status.lst")
+
+
+def test_index_beyond_the_list_counts_as_revoked():
+    assert [is_set(b"\x80", index) for index in (6, 7, 8, 2**40)] == [False, True, True, True]
+    assert is_set(b"", 0)
+
+
+# --- deltas ------------------------------------------------------------------------------------------------
+
+
+def _delta(flips: tuple[int, ...]) -> StatusDelta:
+    newer = replace(USUAL_LIST, sequence=42, bits=USUAL_LIST.bits)
+    return replace(make_delta(USUAL_LIST, newer), flips=flips)
+
+
+def test_delta_with_the_most_changes_is_read():
+    flips = tuple(range(0, 64 * MAX_FLIPS, 64))
+    data = seal_delta(_delta(flips), STATUS)
+    assert len(data) <= MAX_DELTA_BYTES
+    assert open_delta(data, STATUS.public_key).flips == flips
+
+
+def test_delta_with_one_change_more_is_not_written():
+    with pytest.raises(WireError) as refused:
+        seal_delta(_delta(tuple(range(MAX_FLIPS + 1))), STATUS)
+    assert _reason(refused) == (WireReason.OUT_OF_RANGE, "delta.gaps")
+
+
+def test_lists_that_differ_too_much_make_no_delta():
+    old = replace(USUAL_LIST, bits=bytes(MAX_FLIPS // 8 + 1))
+    with pytest.raises(WireError) as refused:
+        make_delta(old, replace(old, sequence=42, bits=b"\xff" * len(old.bits)))
+    assert _reason(refused) == (WireReason.TOO_LARGE, "delta")
+    most = b"\xff" * (MAX_FLIPS // 8) + b"\x00"
+    assert len(make_delta(old, replace(old, sequence=42, bits=most)).flips) == MAX_FLIPS
+
+
+# --- policies ----------------------------------------------------------------------------------------------
+
+
+def test_largest_numbers_of_levels_and_schedules_are_read():
+    levels = dict.fromkeys(range(MAX_LEVELS), (ALWAYS,))
+    schedules = {number: Schedule(()) for number in range(1, MAX_SCHEDULES + 1)}
+    bundle = replace(USUAL_POLICY, levels=levels, schedules=schedules)
+    assert open_policy(seal_policy(bundle, POLICY), POLICY.public_key) == bundle
+
+
+def test_one_level_or_schedule_more_is_refused():
+    too_many_levels = replace(USUAL_POLICY, levels=dict.fromkeys(range(MAX_LEVELS + 1), (ALWAYS,)))
+    schedules = {number: Schedule(()) for number in range(1, MAX_SCHEDULES + 2)}
+    with pytest.raises(WireError) as refused:
+        seal_policy(too_many_levels, POLICY)
+    assert _reason(refused) == (WireReason.OUT_OF_RANGE, "policy.levels")
+    with pytest.raises(WireError) as refused:
+        seal_policy(replace(USUAL_POLICY, schedules=schedules), POLICY)
+    assert _reason(refused) == (WireReason.OUT_OF_RANGE, "policy.schedules")
+
+
+# --- CBOR --------------------------------------------------------------------------------------------------
+
+
+def test_input_is_measured_before_it_is_read():
+    assert decode(bytes(1), field="item", max_bytes=1) == 0
+    with pytest.raises(WireError) as refused:
+        decode(b"\xff\xff", field="item", max_bytes=1)
+    assert _reason(refused) == (WireReason.TOO_LARGE, "item")
+
+
+@pytest.mark.parametrize("number", [23, 24, 255, 256, 65_535, 65_536, 2**32 - 1, 2**32, MAX_UINT])
+def test_heads_are_the_shortest_on_both_sides_of_each_width(number: int):
+    assert head(0, number) == num(number)
+    assert encode(-1 - number) == num(-1 - number)
+
+
+def test_number_beyond_63_bits_is_not_written():
+    for number in (MAX_UINT + 1, -MAX_UINT - 2):
+        with pytest.raises(WireError) as refused:
+            encode(number)
+        assert refused.value.reason is WireReason.OUT_OF_RANGE
+
+
+@pytest.mark.parametrize("piece", [b"\x81", b"\xa1\x00", b"\xd2", b"\x9f", b"\xbf\x00", b"\xd8\x1c", b"\xa1"])
+def test_deep_nesting_is_refused_at_once(piece: bytes):
+    with pytest.raises(WireError):
+        decode(piece * 500_000, field="item", max_bytes=1 << 21)
+
+
+def test_trust_file_is_as_large_as_its_bundle_may_be():
+    largest = encode_pinned(PinnedTrust(ROOT.public_key, bytes(MAX_PINNED_BYTES - 256)))
+    assert len(largest) <= MAX_PINNED_BYTES
+    assert parse_pinned(largest).root == ROOT.public_key
+
+
+def test_envelope_of_another_size_than_its_message_is_refused():
+    good = signed(octets(b"payload"), PASS, ExternalAad.COMMAND)
+    assert parse_envelope(good, field="message", max_bytes=len(good)).signature == good[-64:]
+    with pytest.raises(WireError) as refused:
+        parse_envelope(good, field="message", max_bytes=len(good) - 1)
+    assert _reason(refused) == (WireReason.TOO_LARGE, "message")
+
+
+def test_usual_sizes_are_what_the_pages_say():
+    data = seal_pass(USUAL_PASS, PASS)
+    shown = seal_presentation(data, HOLDER, issued_at_s=USUAL_PASS.issued_at_s, audience=SITE)
+    assert (len(data), len(shown), len(to_text(shown))) == (175, 271, 411)
+    assert len(cose_key(HOLDER.public_key)) == 42
