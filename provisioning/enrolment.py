@@ -88,7 +88,7 @@ class Enrolment:
         path = self._folder / KEY_FILE
         pem = read_secret(path)
         if pem is not None:
-            self._key.put(_load_key(pem, path))
+            self._key.put(load_key(pem, path))
             return "kept from an earlier run"
         key = self._key.put(ec.generate_private_key(_CURVE))
         self._write(KEY_FILE, key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()), mode=SECRET_MODE)
@@ -142,7 +142,12 @@ class Enrolment:
             raise unusable(self._folder / name, error) from error
 
 
-def _load_key(pem: bytes, path: Path) -> ec.EllipticCurvePrivateKey:
+def load_key(pem: bytes, path: Path) -> ec.EllipticCurvePrivateKey:
+    """Read a device key.
+
+    Raises:
+        ProvisioningError: KEY_UNUSABLE when it is no P-256 key.
+    """
     try:
         key = load_pem_private_key(pem, password=None)
     except (ValueError, TypeError) as error:

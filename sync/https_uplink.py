@@ -5,10 +5,10 @@ Must not: believe what it carries, follow a redirect, use a proxy of the environ
 """
 
 import asyncio
+import contextlib
 import ssl
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import partial
 from http import HTTPStatus
 from pathlib import Path
 from typing import Final
@@ -69,6 +69,20 @@ class _Answer:
     body: bytes
 
 
+@dataclass(frozen=True, slots=True)
+class _Identity:
+    """The two faces of this device: with its certificate and without."""
+
+    identified: ssl.SSLContext
+    anonymous: ssl.SSLContext
+    certificate: Path
+    key: Path
+
+    def load(self) -> None:
+        """Read the files; connections made from now on show what is in them."""
+        self.identified.load_cert_chain(self.certificate, self.key)
+
+
 def open_https_uplink(
     *, url: str, certificate: Path, key: Path, ca: Path, deadlines: Deadlines = _USUAL
 ) -> "HttpsUplink":
@@ -85,8 +99,8 @@ def open_https_uplink(
         UplinkError: TLS_REFUSED when the files cannot be used, REFUSED when the address is none.
     """
     try:
-        anonymous, identified = _trusting(ca), _trusting(ca)
-        identified.load_cert_chain(certificate, key)
+        identity = _Identity(_trusting(ca), _trusting(ca), certificate, key)
+        identity.load()
     except OSError as error:  # ssl.SSLError is one
         raise UplinkError(
             Reason.TLS_REFUSED,
@@ -94,13 +108,12 @@ def open_https_uplink(
             remedy=f"check {certificate}, {key} and {ca}; doorward provision door writes them anew",
         ) from error
     try:
-        client = _client(url, identified, deadlines)
+        client = _client(url, identity.identified, deadlines)
     except httpx.InvalidURL as error:
         raise UplinkError(
             Reason.REFUSED, what=f"{url!r} is no address ({error})", remedy="write it like https://cloud.example:8443"
         ) from error
-    knock = partial(refusal, url, identified=identified, anonymous=anonymous, wait_s=deadlines.knock_s)
-    return HttpsUplink(client, url, deadlines, knock)
+    return HttpsUplink(client, url, deadlines, identity)
 
 
 def _trusting(ca: Path) -> ssl.SSLContext:
@@ -134,12 +147,12 @@ class HttpsUplink:
         client: httpx.AsyncClient,
         url: str,
         deadlines: Deadlines,
-        knock: Callable[[], Awaitable[UplinkError | None]],
+        identity: _Identity,
     ) -> None:
         self._client = client
         self._url = url
         self._deadlines = deadlines
-        self._knock = knock
+        self._identity = identity
 
     async def send_batch(self, data: bytes) -> bytes:
         """Deliver a signed batch and give the acknowledgement's bytes, unverified."""
@@ -192,11 +205,21 @@ class HttpsUplink:
         except TimeoutError as error:
             raise late(self._url) from error
         except (httpx.HTTPError, OSError) as error:  # a TLS alert that ends a read comes as it is, unwrapped
-            refused = await self._knock() if may_be_refusal(error) else None
-            raise refused or explain(error, self._url) from error
+            raise await self._explain(error) from error
         if answer.status not in welcome:
             refuse(answer.status, answer.body, retry_after=answer.headers.get("retry-after"))
         return answer
+
+    async def _explain(self, error: httpx.HTTPError | OSError) -> UplinkError:
+        """Find out why a connection broke; a refused certificate may have been renewed on disk since it was read."""
+        found = explain(error, self._url)
+        if may_be_refusal(error):
+            contexts = {"identified": self._identity.identified, "anonymous": self._identity.anonymous}
+            found = await refusal(self._url, **contexts, wait_s=self._deadlines.knock_s) or found
+        if found.reason is Reason.TLS_REFUSED:
+            with contextlib.suppress(OSError):
+                self._identity.load()
+        return found
 
     async def _exchange(self, question: _Question, welcome: tuple[HTTPStatus, ...]) -> _Answer:
         request = self._client.build_request(

@@ -131,6 +131,16 @@ async def test_a_certificate_that_has_expired_is_told_from_a_flaky_line(listener
     assert "doorward provision door" in str(error)
 
 
+async def test_a_certificate_that_was_renewed_on_disk_is_taken_up(listener: PeerListener, tmp_path: Path):
+    old = enrolled_files(listener, tmp_path, now=datetime.now(UTC) - timedelta(days=91))
+    line = uplink(listener.url, old)
+    enrolled_files(listener, tmp_path)
+    with pytest.raises(UplinkError):
+        await line.changes(NONE, wait_s=0)
+    assert await line.changes(NONE, wait_s=0) == Versions(1, 1, {0: 1})
+    await line.aclose()
+
+
 async def test_a_server_that_says_why_it_refuses_a_certificate_is_quoted(listener: PeerListener, tmp_path: Path):
     old = enrolled_files(listener, tmp_path, now=datetime.now(UTC) - timedelta(days=91))
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -214,6 +224,27 @@ def test_an_address_that_is_none(files: DeviceFiles):
     with pytest.raises(UplinkError) as caught:
         uplink("https://[::1", files)
     assert caught.value.reason is Reason.REFUSED
+
+
+async def test_a_server_that_speaks_only_what_is_too_old(files: DeviceFiles, listener: PeerListener):
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(listener.folder / "listener.pem")
+    context.set_ciphers("AES128-SHA")
+    context.maximum_version = ssl.TLSVersion.TLSv1_2
+    with refusing_aloud(context) as url:
+        error = await failure(uplink(url, files))
+    assert error.reason is Reason.TLS_REFUSED
+    assert "agree on no secure connection" in str(error)
+
+
+async def test_a_server_that_is_gone_when_asked_why(files: DeviceFiles):
+    async def once(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        server.close()
+        writer.transport.abort()
+
+    server = await asyncio.start_server(once, "127.0.0.1", 0)
+    error = await failure(uplink(f"https://127.0.0.1:{server.sockets[0].getsockname()[1]}", files))
+    assert error.reason is Reason.UNREACHABLE
 
 
 # --- what comes back ---------------------------------------------------------------------------------------

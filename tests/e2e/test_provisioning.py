@@ -14,14 +14,12 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
-from cloud.settings import CloudSettings
 from edge.config import ClockConfig, load_config
 from provisioning.apply import Progress, Stage
 from provisioning.enrol import DryRun, provision_door
 from provisioning.errors import Reason
-from provisioning.plan import DesiredDoor
 from sync.surroundings import SystemSurroundings
-from tests.support.clouds import LOOPBACK, reachable_folder, running_cloud
+from tests.support.clouds import reachable_folder
 from tests.support.door_journal import DEVICE, DOOR
 from tests.support.installer import door, failure, provision
 from tests.support.peer_cloud import PeerCloud
@@ -38,7 +36,7 @@ from wire.messages import (
 from wire.trust import parse_pinned
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator
+    from collections.abc import AsyncIterator
     from pathlib import Path
 
 FILES = {
@@ -251,36 +249,3 @@ async def test_a_running_daemon_is_not_disturbed(listener: PeerListener):
     shutil.rmtree(folder)
     assert error.reason is Reason.FOLDER_IN_USE
     assert listener.requests == []
-
-
-# --- the real cloud ----------------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def state() -> Iterator[Path]:
-    folder = reachable_folder()
-    yield folder
-    shutil.rmtree(folder)
-
-
-@pytest.mark.e2e
-@pytest.mark.slow
-async def test_the_real_cloud_provisions_a_door(state: Path, tmp_path: Path):
-    settings = CloudSettings(state=state, api=LOOPBACK, devices=LOOPBACK, shutdown_s=2)
-    async with running_cloud(settings) as cloud:
-        await cloud.make_door("oakfield")
-        desired = DesiredDoor(
-            cloud_url=cloud.addresses.device_url,
-            claim_code=await cloud.claim("oakfield"),
-            folder=tmp_path / "door",
-            readers={"outside": "camera:0"},
-            lock=f"simulated://{tmp_path}/twin",
-        )
-        done = await provision(desired)
-        assert (done.identity.tenant, done.identity.door, done.identity.site) == ("oakfield", "main-entrance", "campus")
-        assert load_config(done.config).device.id == done.identity.device
-        again = await provision(desired)
-        assert again.identity == done.identity
-        (tmp_path / "door" / "edge.toml").unlink()
-        stranger = replace(desired, folder=tmp_path / "other")
-        assert (await failure(stranger)).reason is Reason.CLAIM_USED

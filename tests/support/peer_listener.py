@@ -37,9 +37,11 @@ from wire.messages import (
     DEVICE_TRUST,
     EST_CACERTS,
     EST_ENROL,
+    EST_REENROL,
     MEDIA_COSE,
     encode_claim_code,
 )
+from wire.names import DeviceId
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
@@ -88,6 +90,7 @@ class PeerListener:
         claims: secret -> "open", "used" or "expired".
         requests: method and path of every request, in order.
         device: whom bootstrap speaks of.
+        certified_as: whom certificates name.
         certify_instead: a key that is certified in place of the one that asks.
     """
 
@@ -104,6 +107,7 @@ class PeerListener:
     url: str = ""
     enrolled: dict[bytes, str] = field(default_factory=dict)
     device: str = DEVICE
+    certified_as: str = DEVICE
     certify_instead: ec.EllipticCurvePublicKey | None = None
 
     @property
@@ -124,8 +128,10 @@ class PeerListener:
 
     def certify(self, key: ec.EllipticCurvePublicKey, *, now: datetime | None = None) -> bytes:
         """Certify a device's key; PEM. The device is known from then on."""
-        certificate = self.authority().certify_device(key, tenant=TENANT, device=DEVICE, now=now or self.now)
-        self.enrolled[certificate.public_bytes(Encoding.DER)] = DEVICE
+        certificate = self.authority().certify_device(
+            key, tenant=TENANT, device=DeviceId(self.certified_as), now=now or self.now
+        )
+        self.enrolled[certificate.public_bytes(Encoding.DER)] = self.certified_as
         self.cloud.device = key_from_p256(key)
         return certificate.public_bytes(Encoding.PEM)
 
@@ -151,6 +157,9 @@ class PeerListener:
             raise Refusal(401, "DEVICE_CERTIFICATE_REQUIRED")
         if request.certificate.public_bytes(Encoding.DER) not in self.enrolled:
             raise Refusal(403, "DEVICE_CERTIFICATE_UNKNOWN")
+        if request.path == EST_REENROL:
+            pem = self.certify(self.certify_instead or read_request(request.body))
+            return _certificates(x509.load_pem_x509_certificate(pem))
         if request.path == DEVICE_BOOTSTRAP:
             return Reply(json.dumps(self._bootstrap()).encode(), headers={"content-type": "application/json"})
         if request.path == DEVICE_EVENTS:

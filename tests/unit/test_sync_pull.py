@@ -7,9 +7,10 @@ import asyncio
 import pytest
 
 from sync.pace import LONG_WAIT_S
-from sync.ports import Reason, Versions
+from sync.ports import Reason, UplinkError, Versions
 from tests.support.peer_cloud import signer, trusted
 from tests.support.sync_bench import Bench
+from wire.messages import DEVICE_TRUST
 from wire.names import KeyPurpose
 
 
@@ -55,7 +56,6 @@ async def test_a_delta_that_does_not_apply_is_replaced_by_the_whole_list(bench: 
     await bench.engine.pull.step()
     assert bench.materials.refused == ["delta"]
     assert bench.materials.accepted[-1] == "status 0:2"
-    assert bench.engine.pull is not None
     assert (await bench.engine.status()).pull.failures == 0
 
 
@@ -155,3 +155,32 @@ async def test_questions_wait_long_once_the_first_is_answered(bench: Bench):
     pauses = [await bench.engine.pull.step() for _ in range(3)]
     assert asked == [0, LONG_WAIT_S, LONG_WAIT_S]
     assert pauses == [0.0, LONG_WAIT_S, LONG_WAIT_S]
+
+
+async def test_a_line_that_breaks_between_documents_is_left_at_once(bench: Bench):
+    class Breaking(type(bench.uplink)):  # type: ignore[misc]
+        async def fetch(self, path: str, **_: object) -> None:
+            bench.materials.refused.append(path)
+            raise UplinkError(Reason.UNREACHABLE, what="no route", remedy="plug the cable in")
+
+    bench.uplink = Breaking(bench.cloud)
+    bench.restarted()
+    await bench.engine.pull.step()
+    assert bench.materials.refused == [DEVICE_TRUST]
+
+
+async def test_a_document_that_has_come_in_the_meantime_is_not_read_again(bench: Bench):
+    await bench.engine.pull.step()
+    held = bench.materials.versions()
+
+    class Announcing(type(bench.uplink)):  # type: ignore[misc]
+        async def changes(self, _versions: Versions, *, wait_s: int) -> Versions:
+            assert wait_s >= 0
+            return Versions(held.trust + 1, held.policy + 1, {0: 2})
+
+    bench.uplink = Announcing(bench.cloud)
+    bench.restarted()
+    bench.materials.accepted.clear()
+    await bench.engine.pull.step()
+    assert (bench.materials.accepted, bench.materials.versions()) == ([], held)
+    assert (await bench.engine.status()).pull.last_error_reason is Reason.NO_PROGRESS
