@@ -82,7 +82,8 @@ async def _verify(options: argparse.Namespace, token: str, senders: list[Sender]
     """Check that the last acknowledgement of each door is signed and covers all that was sent."""
     async with httpx.AsyncClient(base_url=options.api, headers={"authorization": f"Bearer {token}"}) as api:
         answer = (await api.get("/api/v1/institutions/bench/trust")).raise_for_status()
-    key = next(iter(parse_pinned(answer.content).open().of(KeyPurpose.ACKNOWLEDGEMENT))).key
+    bundle = parse_pinned(answer.content).open()
+    key = next(listed.key for listed in bundle.keys if listed.purpose is KeyPurpose.ACKNOWLEDGEMENT)
     for sender in senders:
         acknowledgement = open_acknowledgement(sender.answer, key)
         if acknowledgement.durable != options.batches * options.size:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import httpx
 import pytest
 
+from tests.support.cloud_parts import keys_of
 from tests.support.clouds import trusting
 from tests.support.door_batches import Journal
 from wire.batch import MAX_BATCH_BYTES, open_acknowledgement
@@ -36,7 +37,7 @@ async def test_a_door_gets_a_signed_acknowledgement_and_operators_see_its_events
     answer = await post(device, journal.batch(1, 3))
     assert (answer.status_code, answer.headers["content-type"]) == (200, MEDIA_COSE)
     trust = parse_pinned((await cloud.api.get("/api/v1/institutions/http-1/trust")).content).open()
-    (key,) = trust.of(KeyPurpose.ACKNOWLEDGEMENT)
+    (key,) = keys_of(trust, KeyPurpose.ACKNOWLEDGEMENT)
     assert open_acknowledgement(answer.content, key.key).head == journal.head
     seen = (await cloud.api.get("/api/v1/institutions/http-1/events")).json()
     assert [event["seq"] for event in seen["data"]] == [1, 2, 3]

@@ -15,6 +15,7 @@ import asyncpg
 import httpx
 import pytest
 
+from tests.support.cloud_parts import keys_of
 from tests.support.clouds import Device, enrol
 from tests.support.door_batches import Journal
 from tests.support.waiting import DEADLINE_S, until
@@ -37,7 +38,7 @@ _LOCK = 4711
 _WAIT = f"""
     CREATE FUNCTION wait_here() RETURNS trigger LANGUAGE plpgsql AS
     $$ BEGIN PERFORM pg_advisory_xact_lock({_LOCK}); RETURN NULL; END $$"""
-_AT_THE_LOCK = f"SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND objid = {_LOCK} AND NOT granted"
+_AT_THE_LOCK = f"SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND objid = {_LOCK} AND NOT granted"  # noqa: S608
 _OTHER_SESSIONS = """
     SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"""
 _BEFORE_COMMIT = "CREATE TRIGGER hold AFTER UPDATE OF mark ON devices EXECUTE FUNCTION wait_here()"
@@ -140,7 +141,8 @@ async def make_door(service: Service, events: int) -> Door:
         await api.post("/api/v1/institutions", json={"id": _TENANT, "name": _TENANT})
         await api.post(f"{place}/doors", json={"id": "main-entrance", "site": "campus"})
         claim = (await api.post(f"{place}/doors/main-entrance/claims")).json()["claimCode"]
-        (key,) = parse_pinned((await api.get(f"{place}/trust")).content).open().of(KeyPurpose.ACKNOWLEDGEMENT)
+        bundle = parse_pinned((await api.get(f"{place}/trust")).content).open()
+        (key,) = keys_of(bundle, KeyPurpose.ACKNOWLEDGEMENT)
     device = await enrol(service.device_url, claim)
     journal = Journal(DeviceId(device.name), P256Signer(device.key))
     journal.grow(events)

@@ -24,7 +24,8 @@ from cloud.passes.service import Passes
 from tests.support.door_batches import EPOCH, NOW_MS, Journal
 from tests.support.waiting import DEADLINE_S
 from wire.keys import P256Signer, PublicKey
-from wire.names import DeviceId, DoorId, Tenant
+from wire.names import DeviceId, DoorId, KeyPurpose, Tenant
+from wire.trust import TrustBundle, TrustedKey
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -158,3 +159,8 @@ async def cloud_parts(database_url: str, state: Path) -> AsyncIterator[Parts]:
         worker.cancel()
         await asyncio.wait((worker,), timeout=DEADLINE_S)
         await close_pool(pool, deadline_s=DEADLINE_S)
+
+
+def keys_of(bundle: TrustBundle, purpose: KeyPurpose) -> list[TrustedKey]:
+    """Give the keys that a bundle lists for a purpose."""
+    return [key for key in bundle.keys if key.purpose is purpose]

@@ -1,0 +1,147 @@
+"""The long poll: told at once what is newer, otherwise at the end of the wait."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import suppress
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cloud.errors import CloudError, Reason
+from cloud.issuing.changes import MAX_WAIT_S, Changes, Versions, read_known
+from cloud.issuing.keys import KeyRole
+from cloud.issuing.policy_models import PolicyDocument
+from cloud.issuing.status import TTL_S
+from cloud.passes.models import NewPass
+from tests.support.cloud_parts import DOOR, Parts, cloud_parts
+from tests.support.waiting import DEADLINE_S
+from wire.names import DoorId, Tenant
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from pathlib import Path
+
+_FIRST = Versions(trust=1, policy=0, status={"0": 1})
+
+
+@pytest.fixture(name="parts")
+async def _parts(database_url: str, tmp_path: Path) -> AsyncIterator[Parts]:
+    async with cloud_parts(database_url, tmp_path) as parts:
+        yield parts
+
+
+async def waiting(parts: Parts, tenant: Tenant, known: Versions = _FIRST) -> asyncio.Task[Versions]:
+    """Let a door wait, and give the task once it really waits."""
+    task = asyncio.create_task(parts.issuing.changes.wait(tenant, DOOR, known, wait_s=DEADLINE_S))
+    done, _ = await asyncio.wait((task,), timeout=0.2)
+    assert not done
+    return task
+
+
+async def test_a_door_that_has_nothing_is_told_at_once(parts: Parts):
+    tenant = await parts.make_tenant()
+    nothing = Versions(trust=0, policy=0, status={})
+    assert await parts.issuing.changes.wait(tenant, DOOR, nothing, wait_s=DEADLINE_S) == _FIRST
+
+
+async def test_a_door_that_has_everything_waits_its_time_out(parts: Parts):
+    tenant = await parts.make_tenant()
+    assert await parts.issuing.changes.wait(tenant, DOOR, _FIRST, wait_s=0) == _FIRST
+
+
+async def test_a_revocation_wakes_the_doors(parts: Parts):
+    tenant = await parts.make_tenant()
+    issued = await parts.passes.issue(tenant, NewPass(kind="visitor"))
+    tasks = [await waiting(parts, tenant) for _ in range(3)]
+    await parts.passes.revoke(tenant, issued.pass_id)
+    assert await asyncio.gather(*tasks) == [Versions(trust=1, policy=0, status={"0": 2})] * 3
+
+
+async def test_a_policy_wakes_the_doors_and_only_its_own_has_a_new_version(parts: Parts):
+    tenant = await parts.make_tenant()
+    await parts.pool.execute(
+        "INSERT INTO doors SELECT tenant_id, 'side-door', site, name, access_point, created_at FROM doors"
+        " WHERE tenant_id = $1",
+        tenant,
+    )
+    task = await waiting(parts, tenant)
+    await parts.issuing.put_policy(tenant, DoorId("side-door"), PolicyDocument())
+    await parts.issuing.put_policy(tenant, DOOR, PolicyDocument())
+    assert await task == Versions(trust=1, policy=1, status={"0": 1})
+
+
+async def test_new_keys_wake_the_doors(parts: Parts):
+    tenant = await parts.make_tenant()
+    task = await waiting(parts, tenant)
+    await parts.issuing.rotate(tenant, [KeyRole.PASS])
+    assert (await task).trust == 2
+
+
+async def test_another_institution_is_not_woken(parts: Parts):
+    one, two = await parts.make_tenant(), await parts.make_tenant()
+    task = await waiting(parts, one)
+    await parts.issuing.put_policy(two, DOOR, PolicyDocument())
+    done, _ = await asyncio.wait((task,), timeout=0.2)
+    assert not done
+    task.cancel()
+
+
+async def test_what_another_process_changes_is_noticed(parts: Parts):
+    tenant = await parts.make_tenant()
+    task = await waiting(parts, tenant)
+    await parts.issuing.policies.put(tenant, DOOR, PolicyDocument())
+    parts.clock.advance(timedelta(seconds=3))
+    assert (await task).policy == 1
+
+
+async def test_a_list_that_grows_old_is_signed_again_for_who_waits(parts: Parts):
+    tenant = await parts.make_tenant()
+    task = await waiting(parts, tenant)
+    parts.clock.wall += timedelta(seconds=TTL_S)
+    parts.clock.monotonic += 3
+    assert (await task).status == {"0": 2}
+
+
+async def test_a_stop_ends_every_wait(parts: Parts):
+    tenant = await parts.make_tenant()
+    stopping = asyncio.Event()
+    changes = Changes(parts.pool, parts.issuing.status, stopping=stopping, monotonic_s=parts.clock.monotonic_s)
+    await parts.issuing.status.sequences(tenant)
+    task = asyncio.create_task(changes.wait(tenant, DOOR, _FIRST, wait_s=DEADLINE_S))
+    stopping.set()
+    assert await task == _FIRST
+
+
+def test_a_question_is_read():
+    known, wait_s = read_known({"trust": "12", "policy": "17", "status": "0:881,1:4", "wait_s": "25"})
+    assert known == Versions(trust=12, policy=17, status={"0": 881, "1": 4})
+    assert wait_s == 25
+
+
+def test_an_empty_question_means_that_nothing_is_there():
+    assert read_known({}) == (Versions(trust=0, policy=0, status={}), 0)
+
+
+def test_a_wait_is_bounded():
+    assert read_known({"wait_s": "100000"})[1] == MAX_WAIT_S
+
+
+@pytest.mark.parametrize(
+    "query",
+    [{"trust": "x"}, {"policy": "-1"}, {"status": "0"}, {"status": "0:x"}, {"wait_s": "1.5"}, {"trust": "9" * 20}],
+)
+def test_a_question_that_cannot_be_read_is_refused(query: dict[str, str]):
+    with pytest.raises(CloudError) as caught:
+        read_known(query)
+    assert caught.value.reason is Reason.QUERY_INVALID
+
+
+@given(st.text(max_size=60))
+def test_any_status_text_is_read_or_refused(status: str):
+    with suppress(CloudError):
+        known, _ = read_known({"status": status})
+        assert all(number.isdigit() for number in known.status)
