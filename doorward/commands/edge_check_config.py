@@ -5,7 +5,7 @@ from typing import Annotated, Final
 
 import typer
 
-from doorward.edgeconfig import USUAL_CONFIG, read_config
+from doorward.edgeconfig import USUAL_CONFIG, ConfigOption, read_config
 from doorward.errors import ExitCode
 from doorward.output import Json, JsonOption, Output, Style
 from edge.config import ConfigError, EdgeConfig, Problem
@@ -13,17 +13,16 @@ from edge.config import ConfigError, EdgeConfig, Problem
 EXAMPLES: Final = """
 Examples:
   doorward edge check-config
-  doorward edge check-config ./twin/edge.toml --json
+  doorward edge check-config --config ./twin/edge.toml --json
 
 Exit codes: 0 the file is right, 2 it is not.
 """
 
 
 def run(
-    config: Annotated[
-        Path, typer.Argument(metavar="[FILE]", envvar="DOORWARD_CONFIG", help="The door's configuration (TOML).")
-    ] = USUAL_CONFIG,
+    file: Annotated[Path | None, typer.Argument(metavar="[FILE]", help="The same as --config.")] = None,
     *,
+    config: ConfigOption = USUAL_CONFIG,
     json_lines: JsonOption = False,
 ) -> ExitCode:
     """Check a door's configuration file.
@@ -31,18 +30,19 @@ def run(
     Starts and opens nothing. Names every fault with its line, its key, what was expected and what stands there.
     """
     out = Output(json_lines=json_lines)
+    path = config if file is None else file
     try:
-        found = read_config(config)
+        found = read_config(path)
     except ConfigError as error:
         problems: list[Json] = [_problem(problem) for problem in error.problems]
-        head = out.paint(f"{config} cannot be used:", Style.BAD)
+        head = out.paint(f"{path} cannot be used:", Style.BAD)
         out.result(
-            {"ok": False, "file": str(config), "problems": problems},
+            {"ok": False, "file": str(path), "problems": problems},
             head,
             *(f"  {problem}" for problem in error.problems),
         )
         return ExitCode.UNUSABLE
-    out.result({"ok": True, "file": str(config), "problems": []}, out.paint(_good(config, found), Style.GOOD))
+    out.result({"ok": True, "file": str(path), "problems": []}, out.paint(_good(path, found), Style.GOOD))
     return ExitCode.OK
 
 

@@ -32,7 +32,7 @@ def run(*, config: ConfigOption = USUAL_CONFIG) -> None:
         raise CliError(
             ExitCode.UNUSABLE,
             what=str(error),
-            remedy=f"correct that; check it with: doorward edge check-config {config}",
+            remedy=f"correct that; check it with: doorward edge check-config --config {config}",
         ) from error
     except (AdapterError, PortError) as error:
         raise CliError(ExitCode.FAILED, what=error.what, remedy=error.remedy) from error

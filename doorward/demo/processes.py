@@ -94,13 +94,13 @@ class Program:
         if code:
             raise NotSeenError(f"{self.name} failed with exit code {code}")
 
-    def stop(self) -> None:
-        """End it: asked first; after `STOP_S` made to, with the processes that it started."""
+    def stop(self, *, patience_s: float = STOP_S) -> None:
+        """End it: asked first; after `patience_s` made to, with the processes of its session."""
         if self._process.poll() is not None:
             return
         self._process.send_signal(signal.SIGTERM)
         try:
-            self._process.wait(STOP_S)
+            self._process.wait(patience_s)
         except subprocess.TimeoutExpired:
             os.killpg(self._process.pid, signal.SIGKILL)
             self._process.wait()

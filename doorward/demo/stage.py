@@ -72,12 +72,15 @@ class Granted:
 class Stage:
     """Everything that the demonstration starts, in one folder.
 
+    Args:
+        parent: where the folder is made; None for the system's place for temporary files.
+
     Attributes:
         claim, device, anna, first_code, offline_seq: what earlier steps leave for later ones.
     """
 
-    def __init__(self) -> None:
-        self.folder = Path(tempfile.mkdtemp(prefix="doorward-demo-"))
+    def __init__(self, parent: Path | None = None) -> None:
+        self.folder = Path(tempfile.mkdtemp(prefix="doorward-demo-", dir=parent))
         # PostgreSQL refuses to run as root; as another user it must be able to pass through.
         self.folder.chmod(0o711)
         self.seen = Seen()

@@ -175,3 +175,17 @@ def test_a_name_of_the_environment_is_enough(cloud: Served, tmp_path: Path):
     environment = {**os.environ, "DOORWARD_CLOUD_STATE": str(cloud.state), "DOORWARD_TENANT": TENANT}
     ran = run_program("pass", "issue", "--folder", wallet.folder, "--json", environment=environment)
     assert ran.record["pass"] == to_base64(wallet.passes()[0].data)
+
+
+def test_what_cannot_be_exported_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    (tmp_path / "file").touch()
+    ran = run_here(capsys, "trust", "export", "--folder", tmp_path / "file" / "trust")
+    assert ran.code == ExitCode.UNUSABLE
+    ran = run_here(capsys, "trust", "export", "--folder", tmp_path, "--list", "4711")
+    assert ran.code == ExitCode.REFUSED
+
+
+def test_an_export_tells_its_files(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    assert (
+        f"status  {tmp_path}/status-0.cwt (sequence " in run_here(capsys, "trust", "export", "--folder", tmp_path).out
+    )

@@ -16,14 +16,14 @@ from doorward.diag import Diagnostics
 from doorward.errors import CliError, ExitCode
 from firmware_adapters.simulated import send_control
 from tests.support.commands import DEADLINE_S, PROGRAM, run_here, run_program
-from tests.support.served import DOOR, TENANT, Served
+from tests.support.served import DOOR, SITE, TENANT, Served
 from tests.support.waiting import until
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 
 
-def claim_code(cloud: Served) -> str:
-    place = f"institutions/{TENANT}/doors/{DOOR}/claims"
+def claim_code(cloud: Served, door: str = DOOR) -> str:
+    place = f"institutions/{TENANT}/doors/{door}/claims"
     code: str = run_program("cloud", "call", "POST", place, "--state", cloud.state, "--json").record["claimCode"]
     return code
 
@@ -74,9 +74,12 @@ def door(cloud: Served, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ru
 
 
 def test_a_door_without_a_policy_is_told_to_get_one(cloud: Served, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    new = json.dumps({"id": "side-gate", "site": SITE})
+    made = run_here(capsys, "cloud", "call", "POST", f"institutions/{TENANT}/doors", new, "--state", cloud.state)
+    assert made.code == ExitCode.OK
+    code = claim_code(cloud, "side-gate")
     ran = run_here(
-        capsys,
-        *("provision", "door", "--cloud", cloud.device_url, "--claim", claim_code(cloud), "--folder", tmp_path / "d"),
+        capsys, "provision", "door", "--cloud", cloud.device_url, "--claim", code, "--folder", tmp_path / "d"
     )
     assert ran.code == ExitCode.OK
     assert ran.out.startswith(" 1/9 Prepare ")
@@ -133,6 +136,13 @@ def test_a_used_claim_is_refused(cloud: Served, tmp_path: Path, capsys: pytest.C
     ran = run_here(capsys, *common, tmp_path / "second", "--json")
     assert ran.code == ExitCode.REFUSED
     assert "claim" in json.loads(ran.err.splitlines()[-1])["message"]
+
+
+def test_a_second_daemon_of_one_folder_says_who_is_in_the_way(door: RunningDoor, capsys: pytest.CaptureFixture[str]):
+    ran = run_here(capsys, "edge", "run", "--config", door.folder / "edge.toml")
+    assert ran.code == ExitCode.FAILED
+    assert "Traceback" not in ran.err
+    assert answers(door.socket)
 
 
 def test_the_status_is_the_daemons(door: RunningDoor, capsys: pytest.CaptureFixture[str]):

@@ -37,7 +37,7 @@ def config(tmp_path: Path) -> Path:
 def test_a_right_file_is_right(config: Path, capsys: pytest.CaptureFixture[str]):
     ran = run_here(capsys, "edge", "check-config", config)
     assert (ran.code, ran.out) == (ExitCode.OK, f"{config} is right: door main-entrance, 1 reader.\n")
-    assert run_here(capsys, "edge", "check-config", config, "--json").record == {
+    assert run_here(capsys, "edge", "check-config", "--config", config, "--json").record == {
         "ok": True,
         "file": str(config),
         "problems": [],

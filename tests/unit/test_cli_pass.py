@@ -13,7 +13,7 @@ from doorward.tokens import MAX_INPUT_BYTES, to_base64
 from doorward.wallet import Wallet, create_wallet
 from tests.support.commands import Ran, run_here, run_program
 from tests.support.issuer import DAY_S, NOW_S, Issuer
-from wire.names import PassKind
+from wire.names import PassKind, Tenant
 from wire.text import to_text
 
 SITE = "main-campus"
@@ -204,6 +204,14 @@ def test_a_status_list_of_somebody_else_is_unusable(wallet: Wallet, verify: Veri
     ran = verify(code_of(wallet))
     assert ran.code == ExitCode.UNUSABLE
     assert "does not name" in ran.err
+
+
+def test_a_status_list_of_another_institution_is_unusable(wallet: Wallet, verify: Verifier):
+    # The same key, in another institution's name: a list is only believed for the institution that it names.
+    Issuer(tenant=Tenant("south-college")).write_status(verify.status)
+    ran = verify(code_of(wallet))
+    assert ran.code == ExitCode.UNUSABLE
+    assert "south-college" in ran.err
 
 
 def test_a_status_list_given_twice_is_unusable(wallet: Wallet, verify: Verifier):

@@ -270,3 +270,27 @@ def test_the_program_reads_a_pass_from_a_pipe(tmp_path: Path):
     ran = run_program("wallet", "add", "--folder", made.folder, "--json", stdin=issued)
     assert ran.code == ExitCode.OK
     assert ran.record["wallet"] == "w"
+
+
+def test_a_file_is_drawn_again_at_each_rotation_until_ctrl_c(wallet: Wallet, tmp_path: Path):
+    png = tmp_path / "code.png"
+    arguments: list[str | Path] = [PROGRAM, "wallet", "show", "--folder", wallet.folder, "--audience", SITE]
+    arguments += ["--png", png]
+    with subprocess.Popen(arguments, stdout=subprocess.PIPE, text=True) as shown:
+        assert shown.stdout is not None
+        assert shown.stdout.readline() == f"Drew {png}; again in 15 s.\n"
+        assert png.exists()
+        shown.send_signal(signal.SIGINT)
+        assert shown.wait(DEADLINE_S) == ExitCode.OK
+
+
+def test_once_on_a_terminal_it_is_the_code_and_what_it_is(wallet: Wallet):
+    controller, terminal = pty.openpty()
+    arguments: list[str | Path] = [PROGRAM, "wallet", "show", "--folder", wallet.folder, "--audience", SITE, "--once"]
+    with subprocess.Popen(arguments, stdin=terminal, stdout=terminal, stderr=terminal) as shown:
+        os.close(terminal)
+        seen = read_until(controller, f"for {SITE}".encode(), b"")
+        assert shown.wait(DEADLINE_S) == ExitCode.OK
+    os.close(controller)
+    assert seen.startswith(b"\x1b[38;5;16;48;5;231m")
+    assert b"\x1b[?1049h" not in seen

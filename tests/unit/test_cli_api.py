@@ -1,0 +1,75 @@
+"""Talking to a cloud: what is said when something else answers. With a real cloud: tests/e2e/test_cloud_commands.py."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, HTTPServer
+
+import pytest
+
+from doorward.api import CloudApi
+from doorward.errors import CliError, ExitCode
+
+
+@contextmanager
+def answering(status: int, body: bytes) -> Iterator[str]:
+    """Answer every request alike; gives the address."""
+
+    class Answer(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(status)
+            self.send_header("content-length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_: object) -> None:
+            """Say nothing."""
+
+    server = HTTPServer(("127.0.0.1", 0), Answer)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}"
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+def fault_of(status: int, body: bytes) -> CliError:
+    with answering(status, body) as url, CloudApi(url, "token") as api, pytest.raises(CliError) as caught:
+        api.get("institutions")
+    return caught.value
+
+
+def test_a_page_that_is_no_api_is_told():
+    fault = fault_of(200, b"<html>Welcome to nginx!</html>")
+    assert fault.code is ExitCode.UNREACHABLE
+    assert "not the cloud's API" in fault.what
+
+
+def test_an_empty_answer_is_nothing():
+    with answering(200, b"") as url, CloudApi(url, "token") as api:
+        assert api.get("institutions") is None
+
+
+@pytest.mark.parametrize("body", [b"Not Found", b"[]", b'{"detail": "no reason"}'])
+def test_a_refusal_without_a_problem_document_is_told_by_its_status(body: bytes):
+    fault = fault_of(404, body)
+    assert fault.code is ExitCode.REFUSED
+    assert "(NOT FOUND): it answered 404" in fault.what
+
+
+def test_a_sick_cloud_is_told_from_one_that_refuses():
+    fault = fault_of(503, b'{"reason": "DATABASE_UNAVAILABLE", "detail": "The database does not answer."}')
+    assert fault.code is ExitCode.UNREACHABLE
+    assert "DATABASE_UNAVAILABLE" in fault.what
+
+
+@pytest.mark.parametrize("url", ["nonsense", "http://", "ftp://127.0.0.1", "http://[", "http://127.0.0.1:99999"])
+def test_an_address_that_is_none_is_told(url: str):
+    with pytest.raises(CliError) as caught, CloudApi(url, "token") as api:
+        api.get("institutions")
+    assert caught.value.code in (ExitCode.UNREACHABLE, ExitCode.UNUSABLE)
