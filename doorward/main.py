@@ -36,6 +36,7 @@ TREE: Final = Group(
             "Set up this machine for a door.",
             {
                 "door": Leaf("doorward.commands.provision_door", "Make this machine the controller of a door."),
+                "renew": Leaf("doorward.commands.provision_renew", "Renew this door's certificate when it is due."),
                 "detect": Leaf(
                     "doorward.commands.provision_detect", "Show what is plugged in, with its device address."
                 ),

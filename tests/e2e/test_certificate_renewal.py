@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
@@ -16,6 +17,7 @@ from provisioning.renew import Renewal, renew_certificate
 from sync.https_uplink import open_https_uplink
 from sync.ports import Versions
 from sync.surroundings import SystemSurroundings
+from tests.support.commands import run_program
 from tests.support.installer import door, provision
 from tests.support.peer_cloud import PeerCloud
 from tests.support.peer_listener import PeerListener, Reply, Request, listening
@@ -77,6 +79,38 @@ async def test_the_new_certificate_is_accepted_by_the_cloud(cloud: CloudConfig):
     uplink = open_https_uplink(url=cloud.url, certificate=cloud.certificate, key=cloud.key, ca=cloud.ca)
     assert await uplink.changes(Versions(0, 0, {}), wait_s=0) == Versions(1, 1, {0: 1})
     await uplink.aclose()
+
+
+@pytest.mark.parametrize(("days", "due"), [("89", False), ("90", True)])
+async def test_the_command_renews_what_is_due_and_says_until_when(cloud: CloudConfig, days: str, *, due: bool):
+    config = cloud.certificate.parent / "edge.toml"
+    arguments = ("provision", "renew", "--config", config, "--before-days", days, "--json")
+    ran = await asyncio.to_thread(run_program, *arguments)
+    assert ran.code == 0, ran.err
+    answer = json.loads(ran.out)
+    assert answer["renewed"] is due
+    assert datetime.fromisoformat(answer["until"]) > datetime.now(UTC) + timedelta(days=89)
+
+
+async def test_the_command_says_what_to_do_when_the_cloud_is_away(cloud: CloudConfig, listener: PeerListener):
+    async def broken(_request: Request) -> Reply:
+        raise ConnectionResetError
+
+    listener.overrides[EST_REENROL] = broken
+    config = cloud.certificate.parent / "edge.toml"
+    ran = await asyncio.to_thread(run_program, "provision", "renew", "--config", config, "--before-days", "90")
+    assert ran.code == 3
+    assert ran.err
+
+
+async def test_a_door_without_a_cloud_has_nothing_to_renew(tmp_path: Path):
+    config = tmp_path / "edge.toml"
+    config.write_text(
+        '[device]\nid = "a"\ntenant = "n"\nsite = "s"\ndoor = "d"\n[lock]\nurl = "simulated:///tmp/twin"\n'
+    )
+    ran = await asyncio.to_thread(run_program, "provision", "renew", "--config", config)
+    assert ran.code == 2
+    assert "provision door" in ran.err
 
 
 @pytest.mark.parametrize(("days", "due"), [(89, False), (91, True)])
