@@ -47,7 +47,7 @@ class Envelope:
 
 def to_be_signed(protected: bytes, payload: bytes, aad: ExternalAad) -> bytes:
     """Write the Sig_structure of RFC 9052 §4.4."""
-    return _SIG_STRUCTURE + byte_string(protected) + byte_string(aad.value) + byte_string(payload)
+    return _SIG_STRUCTURE + byte_string(protected) + byte_string(aad) + byte_string(payload)
 
 
 def from_value(value: Value, field: str) -> Envelope:

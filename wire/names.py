@@ -210,7 +210,7 @@ class Action(IntEnum):
     RESET_FIRE = 2
 
 
-class ExternalAad(Enum):
+class ExternalAad(bytes, Enum):
     """The external_aad of each message type: no signature is valid for another type."""
 
     PASS = b"doorward-pass-v1"

@@ -14,7 +14,7 @@ from wire.errors import WireError, WireReason
 from wire.keys import Algorithm, PublicKey, Signer
 from wire.names import ExternalAad
 from wire.passes import SignedPass, parse_pass, pass_from_value, slug
-from wire.recognise import match_rotating, pass_from_match
+from wire.recognise import recognise
 
 MAX_PRESENTATION_BYTES: Final = 448
 """The longest that this grammar makes is 435 bytes (383 without nonce, which is what a code shows)."""
@@ -72,19 +72,15 @@ def parse_presented(data: bytes) -> RotatingPresentation | SignedPass:
 
 def _recognise(data: bytes) -> RotatingPresentation | None:
     """Read the usual case in one step; None says nothing about `data` and leaves it to `_parse`."""
-    match = match_rotating(data)
-    signed = None if match is None else pass_from_match(match)
-    if match is None or signed is None:
+    found = recognise(data)
+    if found is None:
         return None
-    protected, payload, signature, presented, audience = match.group(
-        "protected", "payload", "signature", "presented", "audience"
-    )
-    envelope = Envelope(protected, payload, signature)
+    signed, issued, audience, envelope = found
     return RotatingPresentation(
         signed_pass=signed,
         algorithm=Algorithm.ESP256,
-        issued_at_s=int.from_bytes(presented, "big"),
-        audience=audience.decode("ascii"),
+        issued_at_s=issued,
+        audience=audience,
         nonce=None,
         envelope=envelope,
         replay_key=_replay_key(envelope),
