@@ -37,40 +37,47 @@ class Kind(Enum):
     EMERGENCY = "emergency"
 
 
+Levels = Annotated[
+    list[int] | None, typer.Option("--level", metavar="N", min=0, max=65535, help="An access level; repeat it.")
+]
+WalletOption = Annotated[
+    str | None, typer.Option("--wallet", metavar="NAME", help="Issue it for this wallet's key and keep it there.")
+]
+FolderOption = Annotated[
+    Path | None, typer.Option("--folder", metavar="DIR", help="As --wallet, for the wallet in this folder.")
+]
+Holder = Annotated[
+    str | None, typer.Option("--holder", metavar="KEY", help="Issue it for this holder key (base64url COSE_Key).")
+]
+Printed = Annotated[
+    bool, typer.Option("--printed", help="Issue it for paper: no holder key; whoever has the code may use it.")
+]
+Lifetime = Annotated[
+    int | None, typer.Option("--lifetime", metavar="TIME", parser=parse_duration, help="Such as 8h or 7d.")
+]
+NotBefore = Annotated[
+    int | None,
+    typer.Option("--not-before", metavar="RFC3339", parser=parse_instant, help="When it begins; at once if absent."),
+]
+Extended = Annotated[bool, typer.Option("--extended-release", help="Keep doors released longer for this holder.")]
+PaperPng = Annotated[
+    Path | None, typer.Option("--png", metavar="FILE", help="Draw a printed pass for paper (level Q).")
+]
+
+
 def run(
     *,
     tenant: Institution,
-    levels: Annotated[
-        list[int] | None, typer.Option("--level", metavar="N", min=0, max=65535, help="An access level; repeat it.")
-    ] = None,
+    levels: Levels = None,
     kind: Annotated[Kind, typer.Option("--kind", help="The kind of pass.")] = Kind.STANDARD,
-    wallet: Annotated[
-        str | None, typer.Option("--wallet", metavar="NAME", help="Issue it for this wallet's key and keep it there.")
-    ] = None,
-    folder: Annotated[
-        Path | None, typer.Option("--folder", metavar="DIR", help="As --wallet, for the wallet in this folder.")
-    ] = None,
-    holder: Annotated[
-        str | None, typer.Option("--holder", metavar="KEY", help="Issue it for this holder key (base64url COSE_Key).")
-    ] = None,
-    printed: Annotated[
-        bool, typer.Option("--printed", help="Issue it for paper: no holder key; whoever has the code may use it.")
-    ] = False,
-    lifetime: Annotated[
-        int | None, typer.Option("--lifetime", metavar="TIME", parser=parse_duration, help="Such as 8h or 7d.")
-    ] = None,
-    not_before: Annotated[
-        int | None,
-        typer.Option(
-            "--not-before", metavar="RFC3339", parser=parse_instant, help="When it begins; at once if absent."
-        ),
-    ] = None,
-    extended_release: Annotated[
-        bool, typer.Option("--extended-release", help="Keep doors released longer for this holder.")
-    ] = False,
-    png: Annotated[
-        Path | None, typer.Option("--png", metavar="FILE", help="Draw a printed pass for paper (level Q).")
-    ] = None,
+    wallet: WalletOption = None,
+    folder: FolderOption = None,
+    holder: Holder = None,
+    printed: Printed = False,
+    lifetime: Lifetime = None,
+    not_before: NotBefore = None,
+    extended_release: Extended = False,
+    png: PaperPng = None,
     cloud: CloudUrl = None,
     token_file: TokenFile = None,
     state: StateFolder = None,
@@ -82,12 +89,13 @@ def run(
     """
     if (wallet is not None or folder is not None) + (holder is not None) + printed != 1:
         raise typer.BadParameter("name exactly one of --wallet (or --folder), --holder and --printed")
+    if png is not None and not printed:
+        raise typer.BadParameter("--png is for --printed; the codes of a wallet are drawn by doorward wallet show")
     kept_in = None if holder is not None or printed else open_wallet(wallet_folder(wallet or "default", folder))
-    key = holder if kept_in is None else encode_holder_key(kept_in.holder_key)
     request: dict[str, Json] = {
         "kind": kind.value,
         "accessLevels": sorted(set(levels or ())),
-        "holderKey": key,
+        "holderKey": holder if kept_in is None else encode_holder_key(kept_in.holder_key),
         "lifetimeS": lifetime,
         "notBefore": None if not_before is None else rfc3339(not_before),
         "flags": ["extended_release"] if extended_release else None,
@@ -96,7 +104,7 @@ def run(
         data = api.issue_pass(tenant, request)
     if kept_in is not None:
         kept_in.keep(data)
-    if printed and png is not None:
+    if png is not None:
         write_whole(png, code_png(make_matrix(to_text(data), Level.PAPER)))
     claims = parse_pass(data).unverified
     Output(json_lines=json_lines).result(_record(data, claims, kept_in), *_lines(data, claims, kept_in))

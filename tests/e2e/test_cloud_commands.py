@@ -105,6 +105,12 @@ def test_a_pass_has_one_kind_of_holder(options: tuple[str, ...], capsys: pytest.
     assert "exactly one of" in ran.err
 
 
+def test_a_code_for_paper_is_drawn_for_printed_passes_only(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    ran = run_here(capsys, "pass", "issue", "--holder", "x", "--png", tmp_path / "x.png")
+    assert ran.code == ExitCode.UNUSABLE
+    assert "doorward wallet show" in ran.err
+
+
 def test_the_clouds_refusal_is_told_with_its_reason(capsys: pytest.CaptureFixture[str]):
     ran = run_here(capsys, "pass", "revoke", "ffffffffffff", "--json")
     assert ran.code == ExitCode.REFUSED
