@@ -17,6 +17,7 @@ from doorward.demo.stage import (
     RELEASE_MS,
     SITE,
     START_S,
+    SYNC_S,
     TENANT,
     Stage,
 )
@@ -25,8 +26,6 @@ from doorward.output import Json
 
 SCREENSHOT_AGE_S: Final = 60
 NO_PASS: Final = b"HTTPS://EXAMPLE.ORG/"
-SYNC_S: Final = 30.0
-"""After an outage the door tries again with a growing pause; the first tries come within seconds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +76,7 @@ def run_daemon(stage: Stage) -> Iterator[str]:
     must(status["policy_version"] > 0, "the door has no policy")
     started = stage.event_after(0, frozenset({"STARTED"}))
     yield f"it answers at its diagnostics socket: locked, policy version {status['policy_version']}"
-    stage.in_cloud(int(started["seq"]), deadline_s=SYNC_S)
+    stage.in_cloud(int(started["seq"]))
     yield f"its first event (number {started['seq']}, STARTED) is in the cloud"
     event, _ = stage.tap(NO_PASS)
     must(event["kind"] == "ACCESS_DENIED", "the door opened for a code that is no pass")
@@ -158,7 +157,7 @@ def restore_the_network(stage: Stage) -> Iterator[str]:
     """Restore the network."""
     stage.link.restore()
     began_s = time.monotonic()
-    event = stage.in_cloud(stage.offline_seq, deadline_s=SYNC_S)
+    event = stage.in_cloud(stage.offline_seq)
     must(event["granted"] is True, f"the cloud has {event}")
     yield f"event {event['seq']} arrived {time.monotonic() - began_s:.1f} s later"
 
@@ -166,7 +165,7 @@ def restore_the_network(stage: Stage) -> Iterator[str]:
 def check_the_chain(stage: Stage) -> Iterator[str]:
     """Have the cloud verify the hash chain of everything that it holds, and compare it with the door's journal."""
     last = stage.last_seq()
-    stage.in_cloud(last, deadline_s=SYNC_S)
+    stage.in_cloud(last)
     events = stage.cloud_events()
     must([event["seq"] for event in events] == list(range(1, last + 1)), "an event is missing or twice in the cloud")
     stage.seen.events_in_cloud = len(events)

@@ -39,6 +39,8 @@ OUT_OF_VIEW_S: Final = 2.2
 
 START_S: Final = 60.0
 SEEN_S: Final = 10.0
+SYNC_S: Final = 30.0
+"""After an outage the door tries again with a growing pause; the first tries come within seconds."""
 REMOVE_S: Final = 10.0
 _EVENTS_PER_PAGE: Final = 500
 
@@ -302,13 +304,13 @@ class Stage:
             if cursor is None:
                 return sorted(found, key=lambda event: int(event["seq"]))
 
-    def in_cloud(self, seq: int, *, deadline_s: float = SEEN_S) -> dict[str, Any]:
+    def in_cloud(self, seq: int) -> dict[str, Any]:
         """Wait until the cloud shows an event of the door."""
 
         def look() -> dict[str, Any] | None:
             return next((event for event in self.cloud_events() if event["seq"] == seq), None)
 
-        return wait_for(f"event {seq} in the cloud", look, deadline_s=deadline_s)
+        return wait_for(f"event {seq} in the cloud", look, deadline_s=SYNC_S)
 
     def status_sequence(self) -> int:
         """The newest sequence number among the revocation lists that the door holds; 0 without any."""
