@@ -57,6 +57,19 @@ class Diagnostics:
         events: list[Answer] = self._one(question, "events")
         return events
 
+    def explain(self, seq: int | None) -> Answer:
+        """Ask why an event is what it is; without a number the newest decision."""
+        explanation: Answer = self._one(
+            {"ask": "explain"} if seq is None else {"ask": "explain", "seq": seq}, "explanation"
+        )
+        return explanation
+
+    def why(self, credential: str, at_ms: int | None) -> Answer:
+        """Ask whether a credential would open the door, now or at a Unix millisecond, and why."""
+        question: dict[str, Any] = {"ask": "why", "credential": credential}
+        why: Answer = self._one(question if at_ms is None else {**question, "at_ms": at_ms}, "why")
+        return why
+
     def watch(self) -> Iterator[Answer]:
         """Give each event as it is journaled, until the daemon stops or the caller does.
 

@@ -91,6 +91,8 @@ TREE: Final = Group(
                 ),
                 "events": Leaf("doorward.commands.diag_events", "Show events of this door's journal."),
                 "watch": Leaf("doorward.commands.diag_watch", "Show each event of this door as it is journaled."),
+                "explain": Leaf("doorward.commands.diag_explain", "Say why a decision was made."),
+                "why": Leaf("doorward.commands.diag_why", "Ask a door: would this open, and why (not)?"),
             },
         ),
         "demo": Leaf(

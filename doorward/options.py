@@ -10,6 +10,7 @@ from typing import Annotated, Final
 import typer
 
 from doorward.places import wallets_folder
+from wire.codec import MAX_TIME_MS
 
 _UNITS: Final = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
 
@@ -18,7 +19,7 @@ def parse_instant(text: str) -> int:
     """Read an RFC 3339 instant as Unix milliseconds.
 
     Raises:
-        typer.BadParameter: when it is none, or has no zone.
+        typer.BadParameter: when it is none, has no zone, or lies before 1970 or after what the formats hold.
     """
     try:
         moment = datetime.fromisoformat(text)
@@ -26,7 +27,10 @@ def parse_instant(text: str) -> int:
         raise typer.BadParameter(f"{text!r} is not an instant such as 2026-03-01T12:00:00Z") from error
     if moment.tzinfo is None:
         raise typer.BadParameter(f"{text!r} has no zone; add Z for UTC, or an offset such as +01:00")
-    return round(moment.timestamp() * 1000)
+    instant_ms = round(moment.timestamp() * 1000)
+    if not 0 <= instant_ms <= MAX_TIME_MS:
+        raise typer.BadParameter(f"{text!r} is not between the years 1970 and 9999")
+    return instant_ms
 
 
 def parse_duration(text: str) -> int:

@@ -10,6 +10,7 @@ import pytest
 
 from doorward.errors import CliError, ExitCode
 from doorward.output import Output, Style, complain, duration, local_time, pairs, rfc3339, table
+from wire.codec import MAX_TIME_MS
 
 
 class Terminal(io.StringIO):
@@ -29,6 +30,15 @@ def test_people_get_their_own_time_zone(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("TZ", "CET-1")
     time.tzset()
     assert local_time(1_767_225_600_000) == "2026-01-01 01:00:00 CET"
+    monkeypatch.delenv("TZ")
+    time.tzset()
+
+
+def test_the_latest_instant_of_the_formats_can_be_told(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("TZ", "LINT-14")
+    time.tzset()
+    assert local_time(MAX_TIME_MS).endswith(" LINT")
+    assert rfc3339(MAX_TIME_MS).startswith("9983-")
     monkeypatch.delenv("TZ")
     time.tzset()
 

@@ -216,8 +216,17 @@ def test_a_wallet_without_passes_says_where_they_come_from(tmp_path: Path, capsy
     assert "doorward pass issue" in ran.err
 
 
-@pytest.mark.parametrize("at", ["yesterday", "2026-01-01T00:00:00"])
-def test_an_instant_needs_a_zone(at: str, wallet: Wallet, capsys: pytest.CaptureFixture[str]):
+@pytest.mark.parametrize(
+    "at",
+    [
+        "yesterday",
+        "2026-01-01T00:00:00",
+        "1969-12-31T23:59:59Z",
+        "0001-01-01T00:00:00+23:59",
+        "9999-12-31T23:59:59-23:59",
+    ],
+)
+def test_an_instant_needs_a_zone_and_a_plausible_year(at: str, wallet: Wallet, capsys: pytest.CaptureFixture[str]):
     ran = run_here(capsys, "wallet", "show", "--folder", wallet.folder, "--audience", SITE, "--at", at)
     assert ran.code == ExitCode.UNUSABLE
     assert "'--at'" in ran.err
