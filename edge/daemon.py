@@ -11,7 +11,7 @@ import secrets
 import signal
 import sys
 from collections.abc import AsyncIterator, Coroutine
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import structlog
@@ -27,9 +27,10 @@ from edge.core.tap import LineChanged, Noted, State, Tap
 from edge.core.verify import Place
 from edge.database import Identity, Journaled
 from edge.diagnostics import Diagnostics
+from edge.explain import why
 from edge.materials import Materials, read_root
 from edge.ports import Inputs, Lock, PortError, Reader
-from edge.report import Json, plain_state, rfc3339
+from edge.report import Json, plain_explanation, plain_state, rfc3339
 from edge.store import Store, StoreError, open_database
 from edge.synchronise import HeldMaterials, LoggedNotices, StoreJournal, plain_sync
 from edge.watchdog import interval_s, notify
@@ -175,7 +176,7 @@ async def _wire(
         _log.error("document_refused", field=fault.field, reason=fault.reason.value)
     sync = _synchronisation(config, store, materials, clock)
     parts_status = _Status(config, clock, store, controller, sync)
-    diagnostics = Diagnostics(config.diagnostics.socket, store, parts_status.plain)
+    diagnostics = Diagnostics(config.diagnostics.socket, store, parts_status.plain, parts_status.why)
     listeners.extend([diagnostics] if sync is None else [diagnostics, sync.engine])
     return _Parts(
         config=config,
@@ -261,6 +262,16 @@ class _Status:
             "lock": self.config.lock.url,
             "readers": [{"id": each.id, "url": each.url} for each in self.config.readers],
         }
+
+    def why(self, credential: str, at_ms: int | None) -> dict[str, Json]:
+        """Tell what a credential would meet, now or at a Unix millisecond."""
+        now = self.clock.now()
+        if at_ms is not None:
+            now = replace(now, wall_ms=at_ms, clock=ClockState.TRUSTED, uncertainty_ms=0)
+        draft, explanation = why(self.controller.state, credential.encode(), now)
+        reason = None if draft.reason is None else draft.reason.name
+        told: dict[str, Json] = {"at": rfc3339(now.wall_ms), "granted": draft.granted, "reason": reason}
+        return {**told, "rule": draft.rule, **plain_explanation(explanation)}
 
 
 # --- the tasks ---------------------------------------------------------------------------------------------

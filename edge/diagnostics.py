@@ -1,6 +1,7 @@
 """The diagnostics socket: a technician at the door asks, without network or cloud.
 
-One JSON object a line each way: {"ask": "status"}, {"ask": "events", "after": 17, "limit": 50}, {"ask": "watch"}.
+One JSON object a line each way: {"ask": "status"}, {"ask": "events", "after": 17, "limit": 50}, {"ask": "watch"},
+{"ask": "explain", "seq": 17} (the newest decision without a number), {"ask": "why", "credential": "DW1:…", "at_ms": …}.
 
 Invariant: read only; mode 0660, so that the group decides who may ask.
 Must not: hold up a decision: a slow reader of `watch` loses lines and is told how many.
@@ -14,8 +15,10 @@ from pathlib import Path
 from typing import Final
 
 from edge.database import Journaled
-from edge.report import Json, plain_event, plain_journaled
+from edge.explain import explain
+from edge.report import Json, plain_event, plain_explanation, plain_journaled
 from edge.store import Store, StoreError
+from wire.event import parse_event
 
 SOCKET_MODE: Final = 0o660
 MAX_QUESTION_BYTES: Final = 4096
@@ -27,6 +30,7 @@ IDLE_S: Final = 300.0
 WRITE_DEADLINE_S: Final = 10.0
 
 Status = Callable[[], Awaitable[dict[str, Json]]]
+Why = Callable[[str, int | None], dict[str, Json]]
 
 
 class QuestionError(Exception):
@@ -40,12 +44,14 @@ class Diagnostics:
         path: of the socket; a stale one is replaced.
         store: the journal.
         status: gives the daemon's state.
+        why: tells what a credential would meet, now or at a Unix millisecond; nothing moves by it.
     """
 
-    def __init__(self, path: Path, store: Store, status: Status) -> None:
+    def __init__(self, path: Path, store: Store, status: Status, why: Why) -> None:
         self._path = path
         self._store = store
         self._status = status
+        self._why_at = why
         self._watchers: set[asyncio.Queue[Journaled]] = set()
         self._lost: dict[asyncio.Queue[Journaled], int] = {}
         self._clients = 0
@@ -126,7 +132,25 @@ class Diagnostics:
             else:
                 rows = await self._store.newest_events(limit)
             return {"events": [plain_event(seq, data) for seq, data in rows]}
-        raise QuestionError('ask one of "status", "events", "watch"')
+        if ask == "explain":
+            return {"explanation": await self._explain(question)}
+        if ask == "why":
+            at_ms = _whole(question, "at_ms", 0, 2**53) if "at_ms" in question else None
+            return {"why": self._why_at(_text(question, "credential"), at_ms)}
+        raise QuestionError('ask one of "status", "events", "watch", "explain", "why"')
+
+    async def _explain(self, question: dict[str, Json]) -> dict[str, Json]:
+        """Explain the event with number "seq", or the newest decision when none is named."""
+        if "seq" in question:
+            seq = _whole(question, "seq", 0, 2**62)
+            rows = [row for row in await self._store.events_after(max(0, seq - 1), 1) if row[0] == seq]
+        else:
+            newest = reversed(await self._store.newest_events(MAX_EVENTS))
+            rows = [row for row in newest if parse_event(row[1]).granted is not None]
+        if not rows:
+            raise QuestionError("the journal holds no such event")
+        number, data = rows[0]
+        return {**plain_explanation(explain(parse_event(data))), "event": plain_event(number, data)}
 
     async def _watch(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         lines: asyncio.Queue[Journaled] = asyncio.Queue(WATCHED_LINES)
@@ -151,6 +175,13 @@ class Diagnostics:
             if lost:
                 await _write(writer, {"lost": lost})
             await _write(writer, {"event": plain_journaled(journaled)})
+
+
+def _text(question: dict[str, Json], name: str) -> str:
+    value = question.get(name)
+    if not isinstance(value, str) or not value:
+        raise QuestionError(f'"{name}" is a text')
+    return value
 
 
 def _parse(line: bytes) -> dict[str, Json]:

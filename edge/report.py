@@ -8,6 +8,7 @@ from typing import TypeAlias
 
 from edge.core.tap import State
 from edge.database import Journaled
+from edge.explain import Explanation
 from wire.event import parse_event
 
 Json: TypeAlias = "dict[str, Json] | list[Json] | str | int | float | bool | None"
@@ -50,6 +51,15 @@ def plain_event(seq: int, data: bytes) -> dict[str, Json]:
         "access_point": event.access_point,
     }
     return {name: value for name, value in row.items() if value is not None}
+
+
+def plain_explanation(explanation: Explanation) -> dict[str, Json]:
+    """Give an explanation: the sentence, and each check with its number, question, outcome and fact."""
+    checks: list[Json] = [
+        {"step": int(each.step), "check": each.question, "outcome": each.outcome, "fact": each.fact}
+        for each in explanation.checks
+    ]
+    return {"sentence": explanation.sentence, "checks": checks}
 
 
 def plain_journaled(journaled: Journaled) -> dict[str, Json]:

@@ -29,7 +29,7 @@ def run(
 ) -> None:
     """Ask a door: would this open, and why (not)?
 
-    The door decides as it would at a reader, with its own keys, lists and rules; nothing moves and nothing is journaled.
+    The door decides as it would at a reader, with its own keys, lists and rules. Nothing moves, nothing is journaled.
     """
     text = argument_bytes(credential).decode("ascii", "replace").strip("\r\n")
     answer = at_socket(socket).why(text, at)

@@ -162,6 +162,19 @@ async def test_a_twin_whose_clock_is_moved_refuses_an_old_screenshot(door: Door)
         await door.scan_until(text, kind="ACCESS_DENIED", reason="PRESENTATION_EXPIRED", step=7)
 
 
+async def test_a_door_explains_what_it_did_and_what_it_would_do(door: Door):
+    async with running(door):
+        fresh = (await door.ask(ask="why", credential=door.code().decode()))["why"]
+        assert fresh["granted"] is True  # type: ignore[index]
+        later_ms = int(time.time()) * 1000 + 90_000
+        old = (await door.ask(ask="why", credential=door.code().decode(), at_ms=later_ms))["why"]
+        assert old["reason"] == "PRESENTATION_EXPIRED"  # type: ignore[index]
+        await door.scan_until(b"hello", kind="ACCESS_DENIED")
+        answer = (await door.ask(ask="explain"))["explanation"]
+        assert "does not take that kind of credential" in answer["sentence"]  # type: ignore[index]
+    assert door.energised() == 0
+
+
 async def test_a_scanner_that_goes_and_comes_back_is_journaled_once_each(door: Door):
     async with running(door):
         await door.scan_until(b"hello", kind="ACCESS_DENIED", reason="UNSUPPORTED_CREDENTIAL")

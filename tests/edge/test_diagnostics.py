@@ -17,7 +17,7 @@ from edge.diagnostics import MAX_CLIENTS, MAX_QUESTION_BYTES, WATCHED_LINES, Dia
 from edge.store import Store
 from edge.watchdog import interval_s, notify
 from tests.support.waiting import until
-from wire.names import ClockState, DeviceId, DoorId, EventKind
+from wire.names import ClockState, DeviceId, DoorId, EventKind, Reason, Step
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -70,7 +70,11 @@ async def technician(tmp_path: Path) -> AsyncIterator[Technician]:
 
     path = tmp_path / "diag.sock"
     path.write_text("left behind by a crash")
-    diagnostics = Diagnostics(path, store, status)
+
+    def why(credential: str, at_ms: int | None) -> dict[str, Json]:
+        return {"granted": credential == "DW1:GOOD", "at_ms": at_ms}
+
+    diagnostics = Diagnostics(path, store, status, why)
     task = asyncio.create_task(diagnostics.run())
     yield Technician(path, store, diagnostics)
     task.cancel()
@@ -107,6 +111,11 @@ async def test_events_are_answered_newest_or_after_a_number(technician: Technici
         b'{"ask": "events", "limit": 501}',
         b'{"ask": "events", "limit": true}',
         b'{"ask": "events", "after": -1}',
+        b'{"ask": "explain", "seq": 1}',
+        b'{"ask": "explain"}',
+        b'{"ask": "why"}',
+        b'{"ask": "why", "credential": 7}',
+        b'{"ask": "why", "credential": "x", "at_ms": "now"}',
         b"[" * 2_000,
         b"\xff\xfe",
     ],
@@ -119,6 +128,30 @@ async def test_a_question_that_is_none_is_told_what_is_expected(technician: Tech
 async def test_an_endless_question_ends_the_conversation(technician: Technician):
     answer = await technician.ask(b"x" * (2 * MAX_QUESTION_BYTES))
     assert "at most" in str(answer["error"])
+
+
+async def test_an_event_is_explained_by_its_number(technician: Technician):
+    await technician.append(2)
+    answer = await technician.ask(b'{"ask": "explain", "seq": 2}')
+    explanation = answer["explanation"]
+    assert explanation["sentence"] == "The door's program started."  # type: ignore[index]
+    assert explanation["event"]["seq"] == 2  # type: ignore[index]
+
+
+async def test_without_a_number_the_newest_decision_is_explained(technician: Technician):
+    denied = EventDraft(kind=EventKind.ACCESS_DENIED, at=NOW, step=Step.REPLAY, reason=Reason.REPLAYED, granted=False)
+    await technician.store.append(Entry(draft=denied))
+    await technician.append(3)
+    explanation = (await technician.ask(b'{"ask": "explain"}'))["explanation"]
+    assert explanation["event"]["seq"] == 1  # type: ignore[index]
+    assert "accepted before" in explanation["sentence"]  # type: ignore[index]
+
+
+async def test_a_credential_is_asked_about_now_or_at_a_moment(technician: Technician):
+    now = await technician.ask(b'{"ask": "why", "credential": "DW1:GOOD"}')
+    then = await technician.ask(b'{"ask": "why", "credential": "DW1:BAD", "at_ms": 17}')
+    assert now == {"why": {"granted": True, "at_ms": None}}
+    assert then == {"why": {"granted": False, "at_ms": 17}}
 
 
 async def test_watching_shows_each_event_as_it_is_journaled(technician: Technician):
