@@ -15,7 +15,7 @@ from firmware_adapters.line_framer import LineFramer
 from firmware_adapters.link import ByteLink, open_serial
 from firmware_adapters.pacing import ReopenPacing
 
-# A rotating pass is 640 characters at most (docs/spec/text.md); room for a scanner's prefix, no more.
+# A rotating pass is 640 characters at most (docs/spec/presentation.md); room for a scanner's prefix, no more.
 MAX_LINE_BYTES = 1024
 
 
