@@ -28,9 +28,10 @@ def run(
     socket: SocketOption = None,
     json_lines: JsonOption = False,
 ) -> None:
-    """Say why a decision was made: one sentence, and the chain of checks.
+    """Say why a decision was made.
 
-    Everything comes from the event itself: the check that decided, and the versions and ages it was decided under.
+    One sentence, and the chain of checks. Everything comes from the event itself: the check that decided, and the
+    versions and ages it was decided under.
     """
     if number != _LAST and not (number.isascii() and number.isdecimal()):
         raise CliError(
