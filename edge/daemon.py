@@ -6,12 +6,14 @@ Must not: decide, parse or retry; it wires.
 
 import asyncio
 import contextlib
+import fcntl
 import os
 import secrets
 import signal
 import sys
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator, Coroutine, Iterator
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Final
 
 import structlog
@@ -31,7 +33,7 @@ from edge.explain import why
 from edge.materials import Materials, read_root
 from edge.ports import Inputs, Lock, PortError, Reader
 from edge.report import Json, plain_explanation, plain_state, rfc3339
-from edge.store import Store, StoreError, open_database
+from edge.store import Store, StoreError, StoreReason, open_database
 from edge.synchronise import HeldMaterials, LoggedNotices, StoreJournal, plain_sync
 from edge.watchdog import interval_s, notify
 from firmware_adapters.catalogue import open_inputs, open_lock, open_reader
@@ -119,6 +121,7 @@ async def serve(config: EdgeConfig, stop: asyncio.Event) -> None:
 async def _assembled(config: EdgeConfig) -> AsyncIterator[_Parts]:
     """Open everything in order; close it in the opposite one, whatever happens."""
     async with contextlib.AsyncExitStack() as stack:
+        stack.enter_context(_alone(config.state_folder))
         store, damaged = _open_store(config)
         stack.push_async_callback(store.aclose)
         lock = open_lock(config.lock.url)
@@ -136,6 +139,22 @@ async def _assembled(config: EdgeConfig) -> AsyncIterator[_Parts]:
             parts.controller.feed(Noted(EventKind.STORAGE_FAULT))
         parts.controller.feed(Noted(EventKind.STARTED))
         yield parts
+
+
+@contextlib.contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Hold the folder for this process; the kernel lets go of it whatever way the process ends.
+
+    Raises:
+        StoreError: BUSY, another daemon has it: two writers would break the journal's chain.
+    """
+    with (folder / "daemon.lock").open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            sentence = f"another daemon runs in {folder}; stop it first (systemctl stop doorward-edge)"
+            raise StoreError(StoreReason.BUSY, sentence) from error
+        yield
 
 
 def _open_store(config: EdgeConfig) -> tuple[Store, bool]:

@@ -165,6 +165,33 @@ def test_events_are_the_journals(door: RunningDoor, capsys: pytest.CaptureFixtur
     assert len(later.out.splitlines()) == 1
 
 
+def test_an_event_is_explained_in_a_sentence(door: RunningDoor, capsys: pytest.CaptureFixture[str]):
+    ran = run_here(capsys, "diag", "explain", "1", "--socket", door.socket, "--json")
+    assert ran.code == ExitCode.OK
+    assert ran.record["event"]["seq"] == 1
+    assert ran.record["sentence"].endswith(".")
+
+
+@pytest.mark.parametrize(("number", "code"), [("999999", ExitCode.REFUSED), ("first", ExitCode.UNUSABLE)])
+def test_an_event_that_is_not_there_is_told(
+    door: RunningDoor, capsys: pytest.CaptureFixture[str], number: str, code: ExitCode
+):
+    ran = run_here(capsys, "diag", "explain", number, "--socket", door.socket)
+    assert ran.code == code
+    assert "Traceback" not in ran.err
+
+
+def test_a_door_is_asked_what_a_code_would_meet(door: RunningDoor, capsys: pytest.CaptureFixture[str]):
+    ran = run_here(capsys, "diag", "why", "hello", "--socket", door.socket)
+    assert ran.code == ExitCode.FAILED
+    assert "does not take that kind of credential" in ran.out
+    assert "not reached" in ran.out
+    moment = ("--at", "2026-03-01T12:00:00Z")
+    asked = run_here(capsys, "diag", "why", "DW1:", *moment, "--socket", door.socket, "--json")
+    assert asked.record["granted"] is False
+    assert asked.record["at"] == "2026-03-01T12:00:00.000Z"
+
+
 async def press_now_and_then(twin: Path) -> None:
     """Press the exit button again and again: nobody knows when a watch that was started has begun."""
     while True:

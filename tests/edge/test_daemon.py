@@ -25,6 +25,7 @@ from edge.config import (
     render_config,
 )
 from edge.daemon import serve
+from edge.store import StoreError, StoreReason
 from tests.support.tenant import TenantKeys, p256, present
 from tests.support.waiting import DEADLINE_S, until
 from wire.policy import DoorSettings
@@ -218,6 +219,15 @@ async def test_a_door_without_policy_lets_nobody_in_but_everybody_out(door: Door
     (door.folder / "policy.cose").unlink()
     async with running(door):
         await door.scan_until(door.code(), kind="ACCESS_DENIED", reason="NO_POLICY")
+        await door.wire("rex press")
+        await door.seen(kind="EGRESS")
+
+
+async def test_a_second_daemon_of_one_folder_is_refused(door: Door):
+    async with running(door):
+        with pytest.raises(StoreError) as caught:
+            await serve(load_config(door.folder / "edge.toml"), asyncio.Event())
+        assert caught.value.reason is StoreReason.BUSY
         await door.wire("rex press")
         await door.seen(kind="EGRESS")
 
