@@ -7,6 +7,7 @@ and each batch's milliseconds. Every acknowledgement is read; the last of each d
 import argparse
 import asyncio
 import json
+import os
 import sys
 import time
 from dataclasses import dataclass, field
@@ -16,6 +17,7 @@ from urllib.parse import urlsplit
 import httpx
 import uvloop
 
+from benchmarks.neighbours import family, usage, wait_for_quiet
 from benchmarks.twin_doors import TwinDoor, enrol_doors
 from wire.batch import open_acknowledgement
 from wire.names import KeyPurpose
@@ -66,16 +68,29 @@ async def measure(options: argparse.Namespace) -> dict[str, object]:
     doors = await enrol_doors(api_url=options.api, device_url=options.devices, token=token, count=options.doors)
     now_ms = int(time.time() * 1000)
     made = [list(door.requests(batches=options.batches, size=options.size, now_ms=now_ms)) for door in doors]
+    await asyncio.to_thread(wait_for_quiet, limit_s=options.patience_s)
     senders = [await _connect(door, requests, options.devices) for door, requests in zip(doors, made, strict=True)]
     await asyncio.gather(*(sender.send(0, options.warm_up) for sender in senders))
     for sender in senders:
         sender.latencies_ms.clear()
-    started_s = time.perf_counter()
+    before, started_s = usage(ours := _ours(options.state)), time.perf_counter()
     await asyncio.gather(*(sender.send(options.warm_up, options.batches) for sender in senders))
     elapsed_s = time.perf_counter() - started_s
+    others = usage(ours).others_since(before)
     await _verify(options, token, senders)
     latencies = [latency for sender in senders for latency in sender.latencies_ms]
-    return {"events": len(latencies) * options.size, "elapsed_s": elapsed_s, "latencies_ms": latencies}
+    return {
+        "events": len(latencies) * options.size,
+        "elapsed_s": elapsed_s,
+        "latencies_ms": latencies,
+        "others": others,
+    }
+
+
+def _ours(state: Path) -> set[int]:
+    """Give this process, the service and its PostgreSQL."""
+    service = int(json.loads((state / "cloud.json").read_text())["pid"])
+    return {os.getpid()} | family(service)
 
 
 async def _verify(options: argparse.Namespace, token: str, senders: list[Sender]) -> None:
@@ -100,9 +115,10 @@ def main() -> None:
     parser.add_argument("--batches", type=int, required=True, help="a door")
     parser.add_argument("--warm-up", type=int, required=True, help="of these, not measured")
     parser.add_argument("--size", type=int, required=True, help="events a batch")
+    parser.add_argument("--patience-s", type=float, required=True, help="how long to wait for a quiet machine")
     options = parser.parse_args()
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        print(json.dumps(runner.run(asyncio.wait_for(measure(options), _DEADLINE_S))))
+        print(json.dumps(runner.run(asyncio.wait_for(measure(options), _DEADLINE_S + options.patience_s))))
 
 
 if __name__ == "__main__":
