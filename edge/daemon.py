@@ -13,6 +13,7 @@ import signal
 import sys
 from collections.abc import AsyncIterator, Coroutine, Iterator
 from dataclasses import dataclass, replace
+from enum import Enum
 from pathlib import Path
 from typing import Final
 
@@ -56,6 +57,22 @@ class _Sync:
     uplink: HttpsUplink
 
 
+class ReaderState(Enum):
+    """What is known of a reader."""
+
+    OPENING = "opening"
+    OPEN = "open"
+    LOST = "lost"
+
+
+@dataclass(slots=True)
+class _Attended:
+    """A reader and how it stands."""
+
+    reader: Reader
+    state: ReaderState = ReaderState.OPENING
+
+
 @dataclass(frozen=True, slots=True)
 class _Parts:
     """What a running daemon consists of."""
@@ -66,7 +83,7 @@ class _Parts:
     controller: Controller
     sync: _Sync | None
     diagnostics: Diagnostics
-    readers: dict[str, Reader]
+    readers: dict[str, _Attended]
     inputs: Inputs | None
 
 
@@ -194,7 +211,8 @@ async def _wire(
     for fault in await materials.load(config.state_folder):
         _log.error("document_refused", field=fault.field, reason=fault.reason.value)
     sync = _synchronisation(config, store, materials, clock)
-    parts_status = _Status(config, clock, store, controller, sync)
+    attended = {name: _Attended(reader) for name, reader in readers.items()}
+    parts_status = _Status(config, clock, store, controller, sync, attended)
     diagnostics = Diagnostics(config.diagnostics.socket, store, parts_status.plain, parts_status.why)
     listeners.extend([diagnostics] if sync is None else [diagnostics, sync.engine])
     return _Parts(
@@ -204,7 +222,7 @@ async def _wire(
         controller=controller,
         sync=sync,
         diagnostics=diagnostics,
-        readers=readers,
+        readers=attended,
         inputs=inputs,
     )
 
@@ -259,6 +277,7 @@ class _Status:
     store: Store
     controller: Controller
     sync: _Sync | None
+    readers: dict[str, _Attended]
 
     async def plain(self) -> dict[str, Json]:
         """Give the daemon's state, as of now."""
@@ -279,7 +298,10 @@ class _Status:
             },
             "sync": None if self.sync is None else plain_sync(await self.sync.engine.status()),
             "lock": self.config.lock.url,
-            "readers": [{"id": each.id, "url": each.url} for each in self.config.readers],
+            "readers": [
+                {"id": each.id, "url": each.url, "state": self.readers[each.id].state.value}
+                for each in self.config.readers
+            ],
         }
 
     def why(self, credential: str, at_ms: int | None) -> dict[str, Json]:
@@ -307,28 +329,32 @@ def _works(parts: _Parts) -> list[Coroutine[None, None, None]]:
     return works
 
 
-async def _read(controller: Controller, reader: Reader) -> None:
+async def _read(controller: Controller, attended: _Attended) -> None:
     """Feed what a reader reads; that it is lost and that it is back are journaled once each."""
+    reader = attended.reader
     async with asyncio.TaskGroup() as tasks:
-        returning: asyncio.Task[None] | None = None
+        opening = tasks.create_task(_await_open(controller, attended))
         while True:
             try:
                 async for presentation in reader.presentations():
                     controller.feed(Tap(presentation))
             except PortError as error:
                 _log.warning("reader_lost", reader=reader.info.id, reason=error.reason.value, sentence=str(error))
-                if returning is None or returning.done():
+                if attended.state is not ReaderState.LOST:
                     controller.feed(Noted(EventKind.READER_LOST, reader.info.id))
-                    returning = tasks.create_task(_tell_return(controller, reader))
+                attended.state = ReaderState.LOST
+                if opening.done():
+                    opening = tasks.create_task(_await_open(controller, attended))
             else:
                 break
-        if returning is not None:
-            returning.cancel()
+        opening.cancel()
 
 
-async def _tell_return(controller: Controller, reader: Reader) -> None:
-    await reader.opened()
-    controller.feed(Noted(EventKind.READER_RESTORED, reader.info.id))
+async def _await_open(controller: Controller, attended: _Attended) -> None:
+    await attended.reader.opened()
+    if attended.state is ReaderState.LOST:
+        controller.feed(Noted(EventKind.READER_RESTORED, attended.reader.info.id))
+    attended.state = ReaderState.OPEN
 
 
 async def _watch_inputs(controller: Controller, inputs: Inputs) -> None:

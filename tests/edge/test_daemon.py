@@ -108,6 +108,11 @@ class Door:
                         return found
                 await asyncio.sleep(0.02)
 
+    async def reader_state(self) -> str:
+        status = (await self.ask(ask="status"))["status"]
+        assert isinstance(status, dict)
+        return str(status["readers"][0]["state"])
+
     def energised(self) -> int:
         file = self.folder / "door" / "relay.jsonl"
         return file.read_text().count('"energise"') if file.exists() else 0
@@ -181,8 +186,10 @@ async def test_a_scanner_that_goes_and_comes_back_is_journaled_once_each(door: D
         await door.scan_until(b"hello", kind="ACCESS_DENIED", reason="UNSUPPORTED_CREDENTIAL")
         door.unplug()
         await door.seen(kind="READER_LOST", reader="qr-1")
+        assert await door.reader_state() == "lost"
         door.plug()
         await door.seen(kind="READER_RESTORED", reader="qr-1")
+        assert await door.reader_state() == "open"
         await door.scan_until(door.code(), kind="ACCESS_GRANTED")
 
 
