@@ -37,6 +37,7 @@ from cloud.institutions import routes as institutions
 from cloud.issuing import routes_api as issuing_api
 from cloud.issuing import routes_device as issuing_device
 from cloud.issuing.service import open_issuing
+from cloud.issuing.upkeep import Upkeep
 from cloud.limits import AttemptLimiter
 from cloud.metrics import MEDIA_TYPE, Metrics
 from cloud.passes import routes as passes
@@ -97,32 +98,33 @@ async def open_state(
         monotonic_s=time.monotonic,
         stopping=stop,
     )
+    upkeep = Upkeep(pool, issuing)
     ingest = Ingest(pool, issuing.acknowledgement_signer, IngestMetrics(metrics.registry), now=now)
     return CloudState(
         pool=pool,
         issuing=issuing,
         passes=Passes(pool, issuing, now=now),
         ingest=ingest,
+        upkeep=upkeep,
         authority=authority,
         devices=DeviceGuard(pool, last_seen, monotonic_s=time.monotonic),
         operators=OperatorGuard(pool, now=now, monotonic_s=time.monotonic),
         last_seen=last_seen,
         attempts=AttemptLimiter(),
         metrics=metrics,
-        checks=_checks(settings, pool, ingest),
+        checks={**_checks(settings, pool), "ingest": ingest.check, "keys": upkeep.check},
         now=now,
         monotonic_s=time.monotonic,
         stopping=stop,
     )
 
 
-def _checks(settings: CloudSettings, pool: Pool, ingest: Ingest) -> dict[str, HealthCheck]:
+def _checks(settings: CloudSettings, pool: Pool) -> dict[str, HealthCheck]:
     return {
         "database": database_check(pool),
         "schema": schema_check(pool, expected=max(migration.number for migration in known_migrations())),
         "disk": disk_check(settings.state, min_free_bytes=settings.min_free_bytes),
         "memory": memory_check(),
-        "ingest": ingest.check,
     }
 
 

@@ -147,6 +147,7 @@ def _background(started: _Started, progress: Progress) -> Iterator[Coroutine[Any
     """Give the tasks that run beside the servers until the stop."""
     yield started.cloud.last_seen.run()
     yield started.cloud.ingest.run()
+    yield started.cloud.upkeep.run()
     yield _renew_certificate(started)
     if started.cluster is not None:
         yield started.cluster.supervise(progress)

@@ -20,6 +20,7 @@ from cloud.devices.last_seen import LastSeen
 from cloud.events.ingest import Ingest
 from cloud.health import HealthCheck
 from cloud.issuing.service import Issuing
+from cloud.issuing.upkeep import Upkeep
 from cloud.limits import AttemptLimiter
 from cloud.metrics import Metrics
 from cloud.passes.service import Passes
@@ -34,6 +35,7 @@ class CloudState:
         issuing: the tenants' keys and the documents that they sign.
         passes: issues and revokes them.
         ingest: stores the doors' events.
+        upkeep: replaces keys in time.
         authority: the device CA.
         devices: who is calling on the device listener.
         operators: who is calling on the API listener.
@@ -50,6 +52,7 @@ class CloudState:
     issuing: Issuing
     passes: Passes
     ingest: Ingest
+    upkeep: Upkeep
     authority: DeviceAuthority
     devices: DeviceGuard
     operators: OperatorGuard

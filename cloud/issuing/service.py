@@ -63,6 +63,17 @@ class Issuing:
         self.changes.publish(tenant)
         return version
 
+    async def sign_policies_again(self, tenant: Tenant) -> int:
+        """Sign policies whose key has changed, and tell the doors; gives how many.
+
+        Raises:
+            CloudError: INSTITUTION_UNKNOWN or KEY_UNUSABLE.
+        """
+        count = await self.policies.sign_again(tenant)
+        if count:
+            self.changes.publish(tenant)
+        return count
+
     async def rotate(self, tenant: Tenant, roles: Sequence[KeyRole]) -> Signed:
         """Rotate keys and tell the doors; gives the new trust bundle.
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from cryptography.hazmat.primitives.asymmetric import ec
 from prometheus_client import CollectorRegistry
 
-from cloud.database import Pool, close_pool, open_pool
+from cloud.database import Pool, close_pool, migrate, open_pool
 from cloud.devices.authority import open_authority
 from cloud.devices.guard import DeviceIdentity
 from cloud.events.ingest import Ingest
@@ -139,10 +139,12 @@ class Parts:
 
 
 @asynccontextmanager
-async def cloud_parts(database_url: str, state: Path) -> AsyncIterator[Parts]:
+async def cloud_parts(database_url: str, state: Path, *, migrated: bool = True) -> AsyncIterator[Parts]:
     """Put the services together and run the ingest until the block ends."""
     clock, registry = Clock(), CollectorRegistry()
     pool = await open_pool(database_url, size=8)
+    if not migrated:
+        await migrate(pool)
     issuing = open_issuing(
         pool,
         keys=state / "keys",
