@@ -6,18 +6,21 @@ Must not: verify anything by itself when parsing; `verify` is a separate, explic
 """
 
 from dataclasses import dataclass
-from typing import Final, cast
+from typing import Final
 
-import cbor2
-
-from wire.codec import Fields, Value, byte_string, decode, encode, octets
+from wire.codec import Fields, Value, byte_string, decode, encode, head
 from wire.errors import WireError, WireReason
 from wire.keys import KEY_ID_BYTES, SIGNATURE_BYTES, Algorithm, PublicKey, Signer
 from wire.names import ExternalAad, KeyId
 
 HEADER_ALGORITHM: Final = 1
 HEADER_KEY_ID: Final = 4
-_PARTS: Final = 4
+_SIGN1: Final = b"\xd2\x84"
+"""Tag 18 and an array of four (RFC 9052 §4.2)."""
+_EMPTY_MAP: Final = b"\xa0"
+_BYTE_STRING: Final = 2
+_ARGUMENT_BYTES: Final = {24: 1, 25: 2, 26: 4, 27: 8}
+"""RFC 8949 §3: bytes that follow an initial byte with this additional information."""
 _SIG_STRUCTURE: Final = b"\x84\x6aSignature1"
 """The start of RFC 9052 §4.4's Sig_structure: array of 4, text "Signature1"."""
 
@@ -50,34 +53,50 @@ def to_be_signed(protected: bytes, payload: bytes, aad: ExternalAad) -> bytes:
     return _SIG_STRUCTURE + byte_string(protected) + byte_string(aad) + byte_string(payload)
 
 
-def from_value(value: Value, field: str) -> Envelope:
-    """Read a decoded tag-18 item as an envelope.
-
-    Raises:
-        WireError: WRONG_TYPE, UNKNOWN_FIELD (unprotected headers), OUT_OF_RANGE (signature's length).
-    """
-    if not isinstance(value, cbor2.CBORTag):
-        raise WireError(WireReason.WRONG_TYPE, field)
-    parts = cast("Value", value.value)
-    if type(parts) is not list or len(parts) != _PARTS:
-        raise WireError(WireReason.WRONG_TYPE, field)
-    protected, unprotected, payload, signature = parts
-    if unprotected != {}:
-        raise WireError(WireReason.UNKNOWN_FIELD, f"{field}.unprotected")
-    return Envelope(
-        octets(protected, f"{field}.protected", 1, 1 << 20),
-        octets(payload, f"{field}.payload", 1, 1 << 24),
-        octets(signature, f"{field}.signature", SIGNATURE_BYTES, SIGNATURE_BYTES),
-    )
-
-
 def parse_envelope(data: bytes, *, field: str, max_bytes: int) -> Envelope:
     """Parse a tagged COSE_Sign1 of at most `max_bytes`.
 
+    Read by hand rather than by the codec: whatever two megabytes hold, four items are looked at before the
+    signature is checked, and nothing is built from the rest.
+
     Raises:
-        WireError: for anything else.
+        WireError: WRONG_TYPE, UNKNOWN_FIELD (unprotected headers), OUT_OF_RANGE (empty parts, signature's length), or
+            NOT_CBOR and NOT_CANONICAL for heads that do not fit.
     """
-    return from_value(decode(data, field=field, max_bytes=max_bytes), field)
+    if not data:
+        raise WireError(WireReason.EMPTY, field)
+    if len(data) > max_bytes:
+        raise WireError(WireReason.TOO_LARGE, field)
+    if not data.startswith(_SIGN1):
+        raise WireError(WireReason.WRONG_TYPE, field)
+    protected, place = _take(data, len(_SIGN1), field, "protected")
+    if data[place : place + 1] != _EMPTY_MAP:
+        raise WireError(WireReason.UNKNOWN_FIELD, f"{field}.unprotected")
+    payload, place = _take(data, place + 1, field, "payload")
+    signature, place = _take(data, place, field, "signature")
+    if place != len(data):
+        raise WireError(WireReason.NOT_CANONICAL, field)
+    if len(signature) != SIGNATURE_BYTES:
+        raise WireError(WireReason.OUT_OF_RANGE, f"{field}.signature")
+    return Envelope(protected, payload, signature)
+
+
+def _take(data: bytes, place: int, field: str, part: str) -> tuple[bytes, int]:
+    """Read the byte string at a place; give it and the place after it."""
+    first = data[place : place + 1]
+    if not first:
+        raise WireError(WireReason.NOT_CBOR, field)
+    if first[0] >> 5 != _BYTE_STRING:
+        raise WireError(WireReason.WRONG_TYPE, f"{field}.{part}")
+    start = place + 1 + _ARGUMENT_BYTES.get(first[0] & 0x1F, 0)
+    length = int.from_bytes(data[place + 1 : start], "big") if start > place + 1 else first[0] & 0x1F
+    if start + length > len(data):
+        raise WireError(WireReason.NOT_CBOR, field)
+    if data[place:start] != head(_BYTE_STRING, length):
+        raise WireError(WireReason.NOT_CANONICAL, field)
+    if not length:
+        raise WireError(WireReason.OUT_OF_RANGE, f"{field}.{part}")
+    return data[start : start + length], start + length
 
 
 def algorithm(value: Value, field: str) -> Algorithm:
@@ -140,4 +159,4 @@ def seal_with(header: dict[int | str, Value], payload: bytes, signer: Signer, aa
     """Sign a payload under the given protected header."""
     protected = encode(header)
     signature = signer.sign(to_be_signed(protected, payload, aad))
-    return b"\xd2\x84" + byte_string(protected) + b"\xa0" + byte_string(payload) + byte_string(signature)
+    return _SIGN1 + byte_string(protected) + _EMPTY_MAP + byte_string(payload) + byte_string(signature)

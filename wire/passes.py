@@ -12,7 +12,6 @@ from wire.envelope import (
     HEADER_ALGORITHM,
     HEADER_KEY_ID,
     Envelope,
-    from_value,
     parse_envelope,
     parse_key_header,
     seal_with,
@@ -127,24 +126,12 @@ class SignedPass:
 
 
 def parse_pass(data: bytes) -> SignedPass:
-    """Parse a pass that stands alone.
+    """Parse a pass.
 
     Raises:
         WireError: for anything but one canonical pass of at most 256 bytes.
     """
-    return _from_envelope(parse_envelope(data, field="pass", max_bytes=MAX_PASS_BYTES))
-
-
-def pass_from_value(value: Value) -> SignedPass:
-    """Read a pass that stands inside a presentation's protected header.
-
-    Raises:
-        WireError: as `parse_pass`.
-    """
-    return _from_envelope(from_value(value, "pass"))
-
-
-def _from_envelope(envelope: Envelope) -> SignedPass:
+    envelope = parse_envelope(data, field="pass", max_bytes=MAX_PASS_BYTES)
     found, key_id = parse_key_header(envelope.protected, "pass")
     if found is not Algorithm.ED25519:
         raise WireError(WireReason.UNKNOWN_ALGORITHM, "pass.alg")

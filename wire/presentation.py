@@ -13,7 +13,7 @@ from wire.envelope import HEADER_ALGORITHM, Envelope, algorithm, parse_envelope,
 from wire.errors import WireError, WireReason
 from wire.keys import Algorithm, PublicKey, Signer
 from wire.names import ExternalAad
-from wire.passes import SignedPass, parse_pass, pass_from_value, slug
+from wire.passes import SignedPass, parse_pass, slug
 from wire.recognise import recognise
 
 MAX_PRESENTATION_BYTES: Final = 448
@@ -106,7 +106,7 @@ def _parse(data: bytes) -> RotatingPresentation | SignedPass:
 def _parse_rotating(envelope: Envelope, header: Value) -> RotatingPresentation:
     fields = Fields(header, "presentation")
     found = algorithm(fields.value(HEADER_ALGORITHM, "alg"), "presentation")
-    signed = pass_from_value(fields.value(_HEADER_KCWT, "kcwt"))
+    signed = parse_pass(encode(fields.value(_HEADER_KCWT, "kcwt")))
     if fields.value(_HEADER_TYPE, "typ") != _TYPE_KB_CWT:
         raise WireError(WireReason.UNKNOWN_VALUE, "presentation.typ")
     fields.close()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 import zlib
 from dataclasses import replace
 
@@ -208,6 +209,19 @@ def test_trust_file_is_as_large_as_its_bundle_may_be():
     largest = encode_pinned(PinnedTrust(ROOT.public_key, bytes(MAX_PINNED_BYTES - 256)))
     assert len(largest) <= MAX_PINNED_BYTES
     assert parse_pinned(largest).root == ROOT.public_key
+
+
+@pytest.mark.parametrize("junk", [b"\x00", b"\x60", b"\xa0", b"\x80"])
+def test_large_junk_is_refused_without_being_taken_apart(junk: bytes):
+    inside = array(octets(b"header"), b"\xa0", head(4, MAX_LIST_BYTES) + junk * MAX_LIST_BYTES, octets(bytes(64)))
+    tracemalloc.start()
+    for data in (head(4, MAX_LIST_BYTES) + junk * MAX_LIST_BYTES, b"\xd2" + inside):
+        tracemalloc.reset_peak()
+        before = tracemalloc.get_traced_memory()[0]
+        with pytest.raises(WireError):
+            parse_envelope(data, field="message", max_bytes=MAX_TOKEN_BYTES)
+        assert tracemalloc.get_traced_memory()[1] - before < 64 * 1024
+    tracemalloc.stop()
 
 
 def test_envelope_of_another_size_than_its_message_is_refused():

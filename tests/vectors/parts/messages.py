@@ -112,7 +112,7 @@ def envelopes() -> dict[str, Json]:
         ("array of five", build(p, empty, body, s, s), WireReason.WRONG_TYPE, "message"),
         ("not tagged", array(p, empty, body, s), WireReason.WRONG_TYPE, "message"),
         ("tagged twice", b"\xd2" + good, WireReason.WRONG_TYPE, "message"),
-        ("tag 98 (COSE_Sign)", b"\xd8\x62" + good[1:], WireReason.FORBIDDEN_TYPE, "message"),
+        ("tag 98 (COSE_Sign)", b"\xd8\x62" + good[1:], WireReason.WRONG_TYPE, "message"),
         (
             "unprotected header",
             build(p, mapping({1: num(0)}), body, s),
@@ -149,6 +149,23 @@ def envelopes() -> dict[str, Json]:
             WireReason.NOT_CANONICAL,
             "message",
         ),
+        (
+            "payload of indefinite length",
+            build(p, empty, b"\x5f" + body + b"\xff", s),
+            WireReason.NOT_CANONICAL,
+            "message",
+        ),
+        (
+            "payload that claims 2^64 - 1 bytes",
+            build(p, empty, b"\x5b" + b"\xff" * 8, s),
+            WireReason.NOT_CBOR,
+            "message",
+        ),
+        ("only tag and array", good[:2], WireReason.NOT_CBOR, "message"),
+        ("only a header", good[: 2 + len(p)], WireReason.UNKNOWN_FIELD, "message.unprotected"),
+        ("cut by one byte", good[:-1], WireReason.NOT_CBOR, "message"),
+        ("cut inside a length", good[:-65], WireReason.NOT_CBOR, "message"),
+        ("one byte after it", good + b"\x00", WireReason.NOT_CANONICAL, "message"),
         ("empty", b"", WireReason.EMPTY, "message"),
     ]
     vectors = [

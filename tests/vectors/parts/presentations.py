@@ -222,7 +222,7 @@ def _form_faults() -> list[Case]:
         refused("empty", b"", WireReason.EMPTY, here),
         refused("cut by one byte", good[:-1], WireReason.NOT_CBOR, here),
         refused("one byte after it", good + b"\x00", WireReason.NOT_CANONICAL, here),
-        refused("448 bytes of nothing", bytes(MAX_PRESENTATION_BYTES), WireReason.NOT_CANONICAL, here),
+        refused("448 bytes of nothing", bytes(MAX_PRESENTATION_BYTES), WireReason.WRONG_TYPE, here),
         refused("449 bytes", good + bytes(MAX_PRESENTATION_BYTES + 1 - len(good)), WireReason.TOO_LARGE, here),
         refused("a pass whose holder did not sign", USUAL_PASS, WireReason.WRONG_TYPE, here),
         refused("text", text("DW1:"), WireReason.WRONG_TYPE, here),
