@@ -20,7 +20,7 @@ from wire.keys import Signer
 from wire.messages import MEDIA_STATUS_DELTA, MEDIA_STATUS_LIST
 from wire.names import Tenant
 from wire.status_delta import MAX_FLIPS, make_delta, seal_delta
-from wire.status_list import StatusList, seal_status_list
+from wire.status_list import MAX_LIST_ID, StatusList, seal_status_list
 
 TTL_S: Final = 300
 """How long a door keeps a token without asking; signed again when older than half of it."""
@@ -83,6 +83,21 @@ class Status:
             capacity(list_id),
             self._now(),
         )
+
+    async def open_next_list(self, tenant: Tenant) -> None:
+        """Open the list after the newest, because that is full.
+
+        Several who find it full at the same time may open one each; the extra ones only stay empty a little longer.
+
+        Raises:
+            CloudError: PASS_INVALID when there can be no further list.
+        """
+        async with self._pool.acquire(timeout=ACQUIRE_S) as connection:
+            newest = await connection.fetchval("SELECT max(list_id) FROM status_lists WHERE tenant_id = $1", tenant)
+            if newest >= MAX_LIST_ID:
+                detail = f"Institution {tenant} has used all its pass ids; make a new institution for new passes."
+                raise CloudError(Reason.PASS_INVALID, detail)
+            await self.open_list(connection, tenant, newest + 1)
 
     async def sequences(self, tenant: Tenant) -> dict[int, int]:
         """Give each list's sequence number, after signing those again whose token is old or missing."""

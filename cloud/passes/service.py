@@ -14,7 +14,7 @@ from typing import Final
 
 import asyncpg
 
-from cloud.database import ACQUIRE_S, Connection, Pool
+from cloud.database import ACQUIRE_S, Pool
 from cloud.errors import CloudError, Reason
 from cloud.issuing.keys import KeyRole
 from cloud.issuing.service import Issuing
@@ -25,7 +25,6 @@ from wire.errors import WireError
 from wire.keys import PublicKey, check_strong, parse_key
 from wire.names import PassFlags, PassId, PassKind, Tenant
 from wire.passes import MAX_LIFETIME_S, PASS_ID_BYTES, Pass, make_pass_id, seal_pass, split_pass_id
-from wire.status_list import MAX_LIST_ID
 
 LIFETIME: Final = timedelta(days=7)
 """Short enough that revocation lists stay the exception; the wallet renews."""
@@ -42,11 +41,15 @@ _MAX_KEY_BYTES: Final = 128
 _RESERVE: Final = """
     INSERT INTO passes (tenant_id, list_id, index, kind, flags, access_levels, holder_key, key_id,
         issued_at, not_before, expires_at)
-    SELECT $1, $2, drawn.index, $4, $5, $6, $7, $8, $9, $10, $11 FROM unnest($3::int[]) AS drawn (index)
+    SELECT $1, newest.list_id, drawn.number % newest.capacity, $3, $4, $5, $6, $7, $8, $9, $10
+    FROM (SELECT list_id, capacity FROM status_lists WHERE tenant_id = $1 ORDER BY list_id DESC LIMIT 1) AS newest,
+        unnest($2::int[]) AS drawn (number)
     WHERE NOT EXISTS (SELECT FROM passes AS taken
-        WHERE taken.tenant_id = $1 AND taken.list_id = $2 AND taken.index = drawn.index)
+        WHERE taken.tenant_id = $1 AND taken.list_id = newest.list_id
+            AND taken.index = drawn.number % newest.capacity)
     LIMIT 1
-    ON CONFLICT DO NOTHING RETURNING index"""
+    ON CONFLICT DO NOTHING RETURNING list_id, index"""
+"""Capacities are powers of two, so that 31 random bits fall evenly."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,12 +87,11 @@ class Passes:
         """
         signer = await self._issuing.keyring.signer(tenant, KeyRole.PASS)
         claims = _claims(new, self._now())
-        async with self._pool.acquire(timeout=ACQUIRE_S) as connection, connection.transaction():
-            pass_id = await self._reserve(connection, tenant, claims, bytes(signer.public_key.key_id))
-            try:
-                token = seal_pass(_to_pass(tenant, pass_id, claims), signer)
-            except WireError as error:
-                raise _invalid(f"a door could not read such a pass ({error})") from error
+        pass_id = await self._reserve(tenant, claims, bytes(signer.public_key.key_id))
+        try:
+            token = seal_pass(_to_pass(tenant, pass_id, claims), signer)
+        except WireError as error:
+            raise _invalid(f"a door could not read such a pass ({error})") from error
         return IssuedPass(
             pass_id=pass_id.hex(),
             token=base64.urlsafe_b64encode(token).rstrip(b"=").decode(),
@@ -128,20 +130,14 @@ class Passes:
             self._issuing.changes.publish(tenant)
         return await self.show(tenant, pass_id)
 
-    async def _reserve(self, connection: Connection, tenant: Tenant, claims: _Claims, key_id: bytes) -> PassId:
-        """Write the pass under a fresh random id."""
-        open_list: int | None = await connection.fetchval(
-            "SELECT max(list_id) FROM status_lists WHERE tenant_id = $1", tenant
-        )
-        for list_id in range(open_list or 0, MAX_LIST_ID + 1):
-            if list_id != open_list:
-                await self._issuing.status.open_list(connection, tenant, list_id)
+    async def _reserve(self, tenant: Tenant, claims: _Claims, key_id: bytes) -> PassId:
+        """Write the pass under a fresh random id, in the newest list or, when that is full, in the next one."""
+        while True:
             for _ in range(_DRAWS):
-                index = await _draw(connection, tenant, list_id, claims, key_id)
-                if index is not None:
-                    return make_pass_id(list_id, index)
-        detail = f"Institution {tenant} has used all its pass ids; make a new institution for new passes."
-        raise CloudError(Reason.PASS_INVALID, detail)
+                pass_id = await _draw(self._pool, tenant, claims, key_id)
+                if pass_id is not None:
+                    return pass_id
+            await self._issuing.status.open_next_list(tenant)
 
     def _shown(self, pass_id: str, row: asyncpg.Record) -> ShownPass:
         return ShownPass(
@@ -177,14 +173,11 @@ def read_pass_id(text: str) -> PassId:
     return pass_id
 
 
-async def _draw(connection: Connection, tenant: Tenant, list_id: int, claims: _Claims, key_id: bytes) -> int | None:
-    size = capacity(list_id)
-    drawn = [secrets.randbelow(size) for _ in range(_DRAWN)]
-    index: int | None = await connection.fetchval(
+async def _draw(pool: Pool, tenant: Tenant, claims: _Claims, key_id: bytes) -> PassId | None:
+    row = await pool.fetchrow(
         _RESERVE,
         tenant,
-        list_id,
-        drawn,
+        [secrets.randbits(31) for _ in range(_DRAWN)],
         int(claims.kind),
         int(claims.flags),
         list(claims.access_levels),
@@ -194,7 +187,7 @@ async def _draw(connection: Connection, tenant: Tenant, list_id: int, claims: _C
         claims.not_before,
         claims.expires_at,
     )
-    return index
+    return None if row is None else make_pass_id(row["list_id"], row["index"])
 
 
 def _claims(new: NewPass, now: datetime) -> _Claims:
