@@ -24,8 +24,8 @@ from edge.controller import Controller
 from edge.core.credential import Medium, Presentation
 from edge.core.replay import make_mark
 from edge.core.tap import PolicyReplaced, State, Tap, TrustReplaced
-from edge.daemon import configure_logging
 from edge.database import Database, Entry
+from edge.logs import log_as_json
 from edge.ports import Lock, LockInfo
 from edge.store import Store
 from firmware_adapters.catalogue import open_lock
@@ -80,7 +80,7 @@ def run() -> Iterable[Result]:
 def _unread_log() -> Iterator[None]:
     """Let the daemon write its log lines where nobody reads them: their cost belongs to a tap."""
     with Path(os.devnull).open("w") as nowhere, contextlib.redirect_stderr(nowhere):
-        configure_logging()
+        log_as_json()
         yield
 
 

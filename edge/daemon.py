@@ -10,7 +10,6 @@ import fcntl
 import os
 import secrets
 import signal
-import sys
 from collections.abc import AsyncIterator, Coroutine, Iterator
 from dataclasses import dataclass, replace
 from enum import Enum
@@ -31,6 +30,7 @@ from edge.core.verify import Place
 from edge.database import Identity, Journaled
 from edge.diagnostics import Diagnostics
 from edge.explain import why
+from edge.logs import log_as_json
 from edge.materials import Materials, read_root
 from edge.ports import Inputs, Lock, PortError, Reader
 from edge.report import Json, plain_explanation, plain_state, rfc3339
@@ -87,26 +87,13 @@ class _Parts:
     inputs: Inputs | None
 
 
-def configure_logging() -> None:
-    """Log as JSON lines on standard error, one an event, times in UTC."""
-    structlog.configure(
-        processors=[
-            structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso", utc=True),
-            structlog.processors.format_exc_info,
-            structlog.processors.JSONRenderer(),
-        ],
-        logger_factory=structlog.WriteLoggerFactory(sys.stderr),
-    )
-
-
 def run(config: EdgeConfig) -> None:
     """Run the daemon of one door until SIGTERM or SIGINT.
 
     Raises:
         StoreError, PortError, AdapterError, OSError, WireError: it cannot start; the sentence says what to do.
     """
-    configure_logging()
+    log_as_json()
     asyncio.run(_run_until_signal(config))
 
 

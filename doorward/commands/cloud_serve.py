@@ -1,7 +1,6 @@
 """`doorward cloud serve`."""
 
 import os
-import sys
 from pathlib import Path
 from typing import Annotated, Final
 
@@ -12,9 +11,9 @@ from cloud.server import Addresses
 from cloud.server import run as serve
 from cloud.settings import read_settings
 from doorward.errors import CliError, ExitCode
-from doorward.logs import log_as_json
 from doorward.output import Json, JsonOption, Output, pairs
 from doorward.places import cloud_state
+from edge.logs import log_as_json
 
 EXAMPLES: Final = """
 Examples:
@@ -56,7 +55,7 @@ def run(
     JSON lines on standard error.
     """
     out = Output(json_lines=json_lines)
-    log_as_json(sys.stderr)
+    log_as_json()
     folder = cloud_state() if state is None else state
 
     def ready(addresses: Addresses) -> None:
