@@ -24,5 +24,6 @@ BENCHMARKS: Final[dict[str, Callable[[], Iterable[Result]]]] = {
     "status-lookup": partial(_run, "status", "lookup"),
     "status-load": partial(_run, "status", "load"),
     "ingest": partial(_run, "ingest", "run"),
+    "daemon-start": partial(_run, "start", "run"),
 }
 """What `script/bench` runs, in this order."""
