@@ -241,7 +241,8 @@ def test_what_a_flood_suppressed_is_journaled_as_a_number_when_its_window_ends()
     assert due == MONOTONIC_MS + WINDOW_MS
     assert handle(state, TimeDue(), instant(WINDOW_MS - 1)) == (state, ())
     state, effects = handle(state, TimeDue(), instant(WINDOW_MS))
-    assert [(draft.kind, draft.count) for draft in drafts(effects)] == [(EventKind.DENIALS_SUPPRESSED, 5)]
+    told = [(draft.kind, draft.count, draft.at) for draft in drafts(effects)]
+    assert told == [(EventKind.DENIALS_SUPPRESSED, 5, instant(WINDOW_MS))]
     assert (drafts(effects)[0].policy_version, next_deadline_ms(state)) == (17, None)
 
 
