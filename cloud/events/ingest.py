@@ -1,13 +1,14 @@
 """Group commit: batches that wait together are stored together.
 
-Invariant: a batch is answered only after the transaction that holds it has been committed; the queue is bounded in
-events and in batches a device.
+Invariant: a batch is answered only after the transaction that holds it has been committed; what waits is bounded in
+bytes and in batches a device.
 Must not: let the fault of one batch change the answer to another.
 """
 
 import asyncio
 from collections import Counter, deque
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
@@ -24,16 +25,19 @@ from cloud.events.partitions import NO_PARTITION, Partitions
 from cloud.events.reading import ReadBatch, read_batch
 from cloud.events.store import store, touched_days
 from cloud.health import Check
+from cloud.settings import MIB
 from wire.batch import Acknowledgement, seal_acknowledgement
 from wire.keys import Signer
 from wire.names import Tenant
 
-GROUP_EVENTS: Final = 10_000
-"""Most events of one transaction: about 30 ms of COPY, after which larger groups gain nothing."""
-MAX_WAITING_EVENTS: Final = 40_000
-"""Most events that wait (about 30 MB): under a second of work; more would only answer later."""
+GROUP_EVENTS: Final = 4_000
+"""Most events of one transaction: about 30 ms of COPY. Larger groups gain little, and while all the doors wait for one
+commit nothing arrives that could be read meanwhile."""
+MAX_WAITING_BYTES: Final = 16 * MIB
+"""Most bytes of batches that are not answered yet: 1,000 doors with 100 events each, some two seconds of work; more
+would only be answered later. As rows they take four times as much memory."""
 MAX_WAITING_A_DEVICE: Final = 8
-"""Most batches of one device that wait; a door has one or two on their way."""
+"""Most batches of one device that are not answered yet; a door has one or two on their way."""
 STORE_S: Final = 30.0
 STUCK_S: Final = 10.0
 _RETRY_S: Final = 1
@@ -79,6 +83,7 @@ class Ingest:
         metrics: counts.
         now: the wall clock.
         stuck_s: a batch that waits longer makes the service unhealthy.
+        max_waiting_bytes: beyond this, devices are sent away for a while.
     """
 
     def __init__(
@@ -89,17 +94,20 @@ class Ingest:
         *,
         now: Callable[[], datetime],
         stuck_s: float = STUCK_S,
+        max_waiting_bytes: int = MAX_WAITING_BYTES,
     ) -> None:
         self._stuck_s = stuck_s
+        self._max_waiting_bytes = max_waiting_bytes
         self._pool = pool
         self._acknowledgers = acknowledgers
         self._metrics = metrics
         self._now = now
         self._waiting: deque[_Waiting] = deque()
-        self._waiting_events = 0
-        self._waiting_batches: Counter[DeviceKey] = Counter()
+        self._bytes = 0
+        self._batches: Counter[DeviceKey] = Counter()
         self._arrived = asyncio.Event()
         self._settling: list[_Waiting] = []
+        self._turn = asyncio.Lock()
         self._partitions = Partitions()
 
     async def submit(self, who: DeviceIdentity, body: bytes) -> bytes:
@@ -111,10 +119,9 @@ class Ingest:
                 DEVICE_REVOKED, INGEST_BUSY or DATABASE_UNAVAILABLE; nothing of the batch is promised then.
         """
         try:
-            self._check_room(who)
-            signer = await self._acknowledgers(who.tenant)
-            batch = read_batch(body, who, now_ms=_unix_ms(self._now()))
-            return await self._enqueue(batch, signer)
+            with self._room(who, len(body)):
+                signer = await self._acknowledgers(who.tenant)
+                return await self._enqueue(await self._read(who, body), signer)
         except CloudError as error:
             self._metrics.refused(error.reason)
             raise
@@ -139,21 +146,43 @@ class Ingest:
         waited_s = 0.0 if oldest is None else asyncio.get_running_loop().time() - oldest
         stuck = waited_s > self._stuck_s
         detail = f"The oldest batch has waited for {waited_s:.0f} s; see the log and the database." if stuck else None
-        return Check(ok=not stuck, value=self._waiting_events, detail=detail)
+        return Check(ok=not stuck, value=self._batches.total(), detail=detail)
 
-    def _check_room(self, who: DeviceIdentity) -> None:
-        if self._waiting_events >= MAX_WAITING_EVENTS:
+    async def _read(self, who: DeviceIdentity, body: bytes) -> ReadBatch:
+        """Check a batch, one in each turn of the event loop.
+
+        Doors that are answered together send together; were their batches read in one go, every step of the
+        transaction under way would wait for all of them.
+        """
+        async with self._turn:
+            batch = read_batch(body, who, now_ms=_unix_ms(self._now()))
+            await asyncio.sleep(0)
+        return batch
+
+    @contextmanager
+    def _room(self, who: DeviceIdentity, size: int) -> Iterator[None]:
+        """Count a batch from its arrival to its answer, and refuse it when there are too many."""
+        key = (who.tenant, who.device)
+        if self._bytes + size > self._max_waiting_bytes:
             raise _busy("More events arrive than can be stored.")
-        if self._waiting_batches[who.tenant, who.device] >= MAX_WAITING_A_DEVICE:
+        if self._batches[key] >= MAX_WAITING_A_DEVICE:
             raise _busy("This device has too many batches on their way; wait for their answers.")
+        self._bytes += size
+        self._batches[key] += 1
+        self._metrics.waiting.inc()
+        try:
+            yield
+        finally:
+            self._bytes -= size
+            self._batches[key] -= 1
+            if not self._batches[key]:
+                del self._batches[key]
+            self._metrics.waiting.dec()
 
     async def _enqueue(self, batch: ReadBatch, signer: Signer) -> bytes:
         loop = asyncio.get_running_loop()
         answer: asyncio.Future[bytes] = loop.create_future()
         self._waiting.append(_Waiting(batch, signer, answer, loop.time()))
-        self._waiting_events += len(batch.events)
-        self._waiting_batches[batch.tenant, batch.device] += 1
-        self._metrics.waiting.set(self._waiting_events)
         self._arrived.set()
         return await answer
 
@@ -165,18 +194,9 @@ class Ingest:
             item = self._waiting.popleft()
             group.append(item)
             events += len(item.batch.events)
-            self._forget(item.batch)
-        self._metrics.waiting.set(self._waiting_events)
         if not self._waiting:
             self._arrived.clear()
         return group
-
-    def _forget(self, batch: ReadBatch) -> None:
-        self._waiting_events -= len(batch.events)
-        key = (batch.tenant, batch.device)
-        self._waiting_batches[key] -= 1
-        if not self._waiting_batches[key]:
-            del self._waiting_batches[key]
 
     async def _settle(self, group: list[_Waiting]) -> None:
         """Store a group and answer everybody in it, whatever happens."""

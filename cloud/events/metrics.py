@@ -43,7 +43,7 @@ class IngestMetrics:
         self.group_events: Final = Histogram(
             "doorward_ingest_group_events", "Events of one transaction.", buckets=_GROUP_BUCKETS, registry=registry
         )
-        self.waiting: Final = Gauge("doorward_ingest_waiting_events", "Events not yet stored.", registry=registry)
+        self.waiting: Final = Gauge("doorward_ingest_waiting_batches", "Batches not yet answered.", registry=registry)
         for reason in ALARMS:
             self._alarms.labels(reason.name)
 

@@ -14,13 +14,12 @@ from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry
 
 from cloud.errors import CloudError, Reason
-from cloud.events import ingest as ingest_module
-from cloud.events.ingest import MAX_WAITING_A_DEVICE, STUCK_S, Ingest, JournalConflict
+from cloud.events.ingest import MAX_WAITING_A_DEVICE, MAX_WAITING_BYTES, STUCK_S, Ingest, JournalConflict
 from cloud.events.metrics import IngestMetrics
 from tests.support.cloud_parts import Parts, Twin, cloud_parts
 from tests.support.clouds import reachable_folder
 from tests.support.door_batches import NOW_MS, Journal
-from tests.support.waiting import DEADLINE_S, until
+from tests.support.waiting import DEADLINE_S
 from wire.batch import Acknowledgement, open_acknowledgement
 from wire.names import EventKind
 
@@ -97,10 +96,14 @@ async def test_two_services_given_the_same_batches_at_once_store_them_once(parts
 
 
 @asynccontextmanager
-async def another_service(parts: Parts, *, stuck_s: float = STUCK_S) -> AsyncIterator[Ingest]:
+async def another_service(
+    parts: Parts, *, stuck_s: float = STUCK_S, max_waiting_bytes: int = MAX_WAITING_BYTES
+) -> AsyncIterator[Ingest]:
     metrics = IngestMetrics(CollectorRegistry())
     signers = parts.issuing.acknowledgement_signer
-    other = Ingest(parts.pool, signers, metrics, now=parts.clock.now, stuck_s=stuck_s)
+    other = Ingest(
+        parts.pool, signers, metrics, now=parts.clock.now, stuck_s=stuck_s, max_waiting_bytes=max_waiting_bytes
+    )
     worker = asyncio.create_task(other.run())
     try:
         yield other
@@ -241,17 +244,18 @@ async def test_two_services_that_need_the_same_new_day_both_get_it(parts: Parts)
 
 async def test_one_device_may_have_only_so_many_batches_waiting(parts: Parts):
     twin = await parts.make_twin()
-    journal = grown(twin, MAX_WAITING_A_DEVICE + 2)
+    journal = grown(twin, MAX_WAITING_A_DEVICE)
     async with stalled(parts, twin):
         waiting = [asyncio.create_task(send(parts, twin, journal.batch(1, 1)))]
         await blocked_sessions(parts)
-        sends = (send(parts, twin, journal.batch(1, last)) for last in range(2, MAX_WAITING_A_DEVICE + 2))
+        sends = (send(parts, twin, journal.batch(1, last)) for last in range(2, MAX_WAITING_A_DEVICE + 1))
         waiting += [asyncio.create_task(each) for each in sends]
-        await until(lambda: parts.counted("doorward_ingest_waiting_events") > MAX_WAITING_A_DEVICE)
+        await on_their_way(parts.ingest, MAX_WAITING_A_DEVICE)
         error = await refusal(parts, twin, journal.batch(1, 1))
     assert (error.reason, error.retry_after_s) == (Reason.INGEST_BUSY, 1)
     await asyncio.gather(*waiting)
-    assert await parts.stored(twin) == journal.events[:-1]
+    assert parts.counted("doorward_ingest_waiting_batches") == 0
+    assert await parts.stored(twin) == journal.events
 
 
 async def blocked_sessions(parts: Parts) -> list[int]:
@@ -275,23 +279,32 @@ async def stalled(parts: Parts, twin: Twin) -> AsyncIterator[None]:
 
 
 async def test_a_full_queue_sends_devices_away_for_a_while(parts: Parts):
-    twins = [await parts.make_twin()]
-    tenant = twins[0].identity.tenant
-    needed = ingest_module.MAX_WAITING_EVENTS // (500 * MAX_WAITING_A_DEVICE)
-    twins += [await parts.make_device(tenant) for _ in range(needed)]
-    body = {twin.identity.device: grown(twin, 500).batch(1, 500) for twin in twins}
-    async with stalled(parts, twins[0]):
-        waiting = [asyncio.create_task(send(parts, twins[0], body[twins[0].identity.device]))]
-        await blocked_sessions(parts)
-        for twin in twins[1:]:
-            sends = (send(parts, twin, body[twin.identity.device]) for _ in range(MAX_WAITING_A_DEVICE))
-            waiting += [asyncio.create_task(each) for each in sends]
-        await until(lambda: parts.counted("doorward_ingest_waiting_events") >= ingest_module.MAX_WAITING_EVENTS)
-        assert (await refusal(parts, twins[0], body[twins[0].identity.device])).reason is Reason.INGEST_BUSY
-        assert parts.counted("doorward_ingest_refused_total", reason="INGEST_BUSY") >= 1
-    await asyncio.gather(*waiting)
-    assert parts.counted("doorward_ingest_waiting_events") == 0
-    assert [len(await parts.stored(twin)) for twin in twins] == [500] * len(twins)
+    held, other = await parts.make_twin(), await parts.make_twin()
+    first, second = grown(held, 5), grown(other, 5)
+    room = len(first.batch(1, 5)) + len(second.batch(1, 5))
+    async with another_service(parts, max_waiting_bytes=room) as small:
+        async with stalled(parts, held):
+            sending = asyncio.create_task(small.submit(held.identity, first.batch(1, 5)))
+            await blocked_sessions(parts)
+            waiting = asyncio.create_task(small.submit(other.identity, second.batch(1, 4)))
+            await on_their_way(small, 2)
+            with pytest.raises(CloudError) as caught:
+                await small.submit(other.identity, second.batch(1, 5))
+        await asyncio.gather(sending, waiting)
+        assert (caught.value.reason, caught.value.retry_after_s) == (Reason.INGEST_BUSY, 1)
+        await on_their_way(small, 0)
+        await small.submit(other.identity, second.batch(1, 5))
+    assert await parts.stored(held) == first.events
+    assert await parts.stored(other) == second.events
+
+
+async def on_their_way(service: Ingest, count: int) -> None:
+    """Wait until so many batches are not answered yet."""
+    async with asyncio.timeout(DEADLINE_S):
+        found = await service.check()
+        while found.value != count:
+            await asyncio.sleep(0.005)
+            found = await service.check()
 
 
 async def test_a_database_that_is_away_is_answered_with_try_again(parts: Parts):
@@ -316,7 +329,7 @@ async def test_a_stop_answers_those_who_wait(database_url: str, tmp_path: Path):
             sending = asyncio.create_task(parts.ingest.submit(twin.identity, grown(twin, 1).batch(1, 1)))
             await blocked_sessions(parts)
             other = asyncio.create_task(parts.ingest.submit(twin.identity, grown(twin, 2).batch(1, 2)))
-            await until(lambda: parts.counted("doorward_ingest_waiting_events") > 0)
+            await on_their_way(parts.ingest, 2)
             stop_worker(parts)
             answers = await asyncio.gather(sending, other, return_exceptions=True)
     assert [answer.reason for answer in answers if isinstance(answer, CloudError)] == [Reason.INGEST_BUSY] * 2
