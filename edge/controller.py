@@ -126,17 +126,13 @@ class Controller:
         late: asyncio.TimerHandle,
     ) -> None:
         slow.cancel()
-        in_time = late.when() > self._loop.time()
         late.cancel()
         journaled = self._result(done)
-        if journaled is not None:
-            self._tell(journaled)
-        if not in_time:
-            return  # refused already; the journal tells both
         if journaled is None:
             self.feed(GrantFailed(effect.grant))
-        else:
+        else:  # the core refuses what comes too late
             self.feed(GrantDurable(effect.grant, journaled.seq))
+            self._tell(journaled)
 
     # --- records -------------------------------------------------------------------------------------------
 

@@ -27,12 +27,12 @@ from edge.core.effects import ReplayMark
 from edge.core.replay import KEEP_MS, ReplayMarks
 from edge.core.tap import LineChanged, Noted, State, Tap
 from edge.core.verify import Place
-from edge.database import Identity, Journaled
+from edge.database import REPLAY_HORIZON, Identity, Journaled
 from edge.diagnostics import Diagnostics
 from edge.explain import why
 from edge.logs import log_as_json
 from edge.materials import Materials, read_root
-from edge.ports import Inputs, Lock, PortError, Reader
+from edge.ports import InputLine, Inputs, LineState, Lock, PortError, Reader
 from edge.report import Json, plain_explanation, plain_state, rfc3339
 from edge.store import Store, StoreError, StoreReason, open_database
 from edge.synchronise import HeldMaterials, LoggedNotices, StoreJournal, plain_sync
@@ -230,7 +230,8 @@ async def _replay_marks(store: Store) -> ReplayMarks:
     until = monotonic_ms() + KEEP_MS
     kept = await store.replay_marks()
     return ReplayMarks(
-        {key: ReplayMark(key=key, expires_wall_ms=wall, expires_monotonic_ms=until) for key, wall in kept}
+        {key: ReplayMark(key=key, expires_wall_ms=wall, expires_monotonic_ms=until) for key, wall in kept},
+        horizon_ms=await store.number(REPLAY_HORIZON),
     )
 
 
@@ -358,6 +359,8 @@ async def _watch_inputs(controller: Controller, inputs: Inputs) -> None:
             _log.error("inputs_lost", reason=error.reason.value, sentence=str(error))
             if not lost:
                 controller.feed(Noted(EventKind.INPUTS_LOST))
+                for line in (InputLine.CONTACT, InputLine.FIRE):  # nobody watches them: what they said last is no more
+                    controller.feed(LineChanged(line, LineState.UNKNOWN))
             lost = True
             await asyncio.sleep(INPUTS_RETRY_S)
         else:

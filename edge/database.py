@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Final
 
 from edge.core.effects import EventDraft, ReplayMark
+from edge.core.replay import horizon_of
 from edge.schema import migrate
 from wire.batch import Acknowledgement
 from wire.errors import WireError
@@ -30,6 +31,8 @@ CHECKED_AT_OPEN: Final = 200
 KEPT_RECENT: Final = 10_000
 """Backed-up events kept for the technician at the door."""
 TRIM_AT_ONCE: Final = 2_000
+REPLAY_HORIZON: Final = "replay_horizon_ms"
+"""Presentations signed up to here may have had a mark that is forgotten (edge/core/replay.py)."""
 
 
 class Document(Enum):
@@ -268,8 +271,13 @@ class Database:
         return self._connection.execute("SELECT key, expires_wall_ms FROM replay_mark").fetchall()
 
     def forget_marks(self, before_wall_ms: int) -> None:
-        """Forget the marks that ended before a Unix millisecond."""
-        self._connection.execute("DELETE FROM replay_mark WHERE expires_wall_ms < ?", (before_wall_ms,))
+        """Forget the marks that ended before a Unix millisecond, and keep how far that reaches."""
+        with self._transaction():
+            rows = self._connection.execute(
+                "DELETE FROM replay_mark WHERE expires_wall_ms < ? RETURNING expires_wall_ms", (before_wall_ms,)
+            ).fetchall()
+            horizons = [horizon_of(expires_wall_ms) for (expires_wall_ms,) in rows]
+            self.set_number(REPLAY_HORIZON, max([self.number(REPLAY_HORIZON), *horizons]))
 
     # --- documents and status lists ------------------------------------------------------------------------
 

@@ -54,12 +54,17 @@ class ReplayMarks:
         if now.monotonic_ms - self.swept_ms < SWEEP_MS and len(self.marks) < MAX_MARKS:
             return replace(self, marks=MappingProxyType({**self.marks, mark.key: mark}))
         alive = self._alive(now)
-        over = [old.expires_wall_ms - KEEP_MS + WIDEST_MS for key, old in self.marks.items() if key not in alive]
+        over = [horizon_of(old.expires_wall_ms) for key, old in self.marks.items() if key not in alive]
         marks = MappingProxyType({**alive, mark.key: mark})
         return ReplayMarks(marks, max([self.horizon_ms, *over]), now.monotonic_ms)
 
     def _alive(self, now: Instant) -> dict[bytes, ReplayMark]:
         return {key: mark for key, mark in self.marks.items() if not is_over(mark, now)}
+
+
+def horizon_of(expires_wall_ms: int) -> int:
+    """Give the newest moment at which what a mark stood for can have been signed, Unix milliseconds."""
+    return expires_wall_ms - KEEP_MS + WIDEST_MS
 
 
 def make_mark(key: bytes, now: Instant) -> ReplayMark:

@@ -10,7 +10,8 @@ import pytest
 
 from edge.core.effects import EventDraft, ReplayMark
 from edge.core.instant import Instant
-from edge.database import Database, Document, Entry, HeadMismatchError, Identity
+from edge.core.replay import horizon_of
+from edge.database import REPLAY_HORIZON, Database, Document, Entry, HeadMismatchError, Identity
 from edge.schema import MIGRATIONS, SchemaTooNewError, migrate
 from edge.store import Store, StoreError, StoreReason, open_database
 from wire.batch import Acknowledgement
@@ -85,6 +86,15 @@ async def test_a_mark_is_committed_with_its_event(store: Store):
     assert await store.replay_marks() == [(bytes(32), 5_000)]
     await store.forget_marks(5_001)
     assert await store.replay_marks() == []
+
+
+async def test_what_a_forgotten_mark_stood_for_is_remembered_by_its_time(store: Store):
+    mark = ReplayMark(key=bytes(32), expires_wall_ms=NOW.wall_ms, expires_monotonic_ms=9_000)
+    await store.append(Entry(draft=note().draft, mark=mark))
+    await store.forget_marks(NOW.wall_ms + 1)
+    assert await store.number(REPLAY_HORIZON) == horizon_of(NOW.wall_ms)
+    await store.forget_marks(NOW.wall_ms + 2)
+    assert await store.number(REPLAY_HORIZON) == horizon_of(NOW.wall_ms)
 
 
 async def test_nothing_is_written_of_a_group_with_an_invalid_event(store: Store):
