@@ -21,7 +21,7 @@ from cloud.devices.guard import DeviceIdentity
 from cloud.errors import CloudError, Reason
 from cloud.events.admission import ALARMS, DeviceKey, Mark, Plan, Refused
 from cloud.events.metrics import IngestMetrics
-from cloud.events.partitions import NO_PARTITION, Partitions
+from cloud.events.partitions import Partitions
 from cloud.events.reading import ReadBatch, read_batch
 from cloud.events.store import store, touched_days
 from cloud.health import Check
@@ -198,41 +198,22 @@ class Ingest:
             self._arrived.clear()
         return group
 
-    async def _settle(self, group: list[_Waiting]) -> None:
+    async def _settle(self, group: Sequence[_Waiting]) -> None:
         """Store a group and answer everybody in it, whatever happens."""
+        fault = await self._attempt(group)
+        if isinstance(fault, _ROW_FAULTS):
+            self._partitions.forget()
+            for item in group:
+                _refuse([item], await self._attempt([item]))
+        else:
+            _refuse(group, fault)
+
+    async def _attempt(self, group: Sequence[_Waiting]) -> Exception | None:
         try:
             await self._store(group)
-        except _ROW_FAULTS as error:
-            await self._one_by_one(group, error)
-        except (*AWAY, asyncpg.PostgresError, TimeoutError) as error:
-            _LOG.warning("events_not_stored", error=str(error), batches=len(group))
-            _fail(group, Reason.DATABASE_UNAVAILABLE, _UNAVAILABLE, retry_after_s=_DATABASE_RETRY_S)
         except Exception as error:  # noqa: BLE001 - the supervisor of the worker: a fault costs one group, not the service
-            _LOG.error("ingest_failed", exc_info=error, batches=len(group))
-            _fail(group, Reason.INTERNAL, "An unexpected fault; the service's log tells more.")
-
-    async def _one_by_one(self, group: list[_Waiting], error: asyncpg.PostgresError) -> None:
-        """Find the batch that PostgreSQL refuses, and store the others."""
-        self._partitions.forget()
-        if len(group) > 1 or isinstance(error, NO_PARTITION):
-            for item in group:
-                await self._settle_alone(item)
-        else:
-            self._refuse_rows(group[0], error)
-
-    async def _settle_alone(self, item: _Waiting) -> None:
-        try:
-            await self._store([item])
-        except _ROW_FAULTS as error:
-            self._refuse_rows(item, error)
-        except (*AWAY, asyncpg.PostgresError, TimeoutError) as error:
-            _LOG.warning("events_not_stored", error=str(error), batches=1)
-            _fail([item], Reason.DATABASE_UNAVAILABLE, _UNAVAILABLE, retry_after_s=_DATABASE_RETRY_S)
-
-    def _refuse_rows(self, item: _Waiting, error: asyncpg.PostgresError) -> None:
-        _LOG.error("events_refused_by_database", error=str(error), device=item.batch.device, first=item.batch.first)
-        detail = f"The database refuses an event of this batch: {error.args[0] if error.args else error}"
-        _fail([item], Reason.BATCH_INVALID, detail)
+            return error
+        return None
 
     async def _store(self, group: Sequence[_Waiting]) -> None:
         batches = [item.batch for item in group]
@@ -296,10 +277,29 @@ def _refusal(batch: ReadBatch, verdict: Refused) -> CloudError:
     return CloudError(verdict.reason, verdict.detail)
 
 
-def _fail(group: Sequence[_Waiting], reason: Reason, detail: str, *, retry_after_s: int | None = None) -> None:
+def _refuse(group: Sequence[_Waiting], fault: Exception | None) -> None:
+    """Answer those who are not answered yet; nobody without a fault."""
+    if fault is None:
+        return
+    reason, detail, retry_after_s = _explain(fault)
+    _LOG.warning(
+        "events_not_stored",
+        reason=reason.name,
+        error=str(fault),
+        batches=len(group),
+        exc_info=fault if reason is Reason.INTERNAL else None,
+    )
     for item in group:
         if not item.answer.done():
             item.answer.set_exception(CloudError(reason, detail, retry_after_s=retry_after_s))
+
+
+def _explain(fault: Exception) -> tuple[Reason, str, int | None]:
+    if isinstance(fault, _ROW_FAULTS):
+        return Reason.BATCH_INVALID, f"The database refuses an event of this batch: {fault}", None
+    if isinstance(fault, (*AWAY, asyncpg.PostgresError)):
+        return Reason.DATABASE_UNAVAILABLE, _UNAVAILABLE, _DATABASE_RETRY_S
+    return Reason.INTERNAL, "An unexpected fault; the service's log tells more.", None
 
 
 def _busy(fact: str) -> CloudError:

@@ -10,8 +10,6 @@ from collections.abc import Iterable
 from datetime import date, timedelta
 from typing import Final
 
-import asyncpg
-
 from cloud.database import Connection
 
 _FIRST_DAY: Final = date(2000, 1, 1)
@@ -56,7 +54,3 @@ async def _make(connection: Connection, day: date) -> None:
         bounds = f"FROM ('{day} 00:00+00') TO ('{day + timedelta(days=1)} 00:00+00')"
         await connection.execute(f"CREATE TABLE {name} (LIKE events INCLUDING ALL)")
         await connection.execute(f"ALTER TABLE events ATTACH PARTITION {name} FOR VALUES {bounds}", timeout=_MAKE_S)
-
-
-NO_PARTITION: Final = asyncpg.CheckViolationError
-"""What PostgreSQL raises when a row finds no partition (SQLSTATE 23514)."""

@@ -16,12 +16,14 @@ from prometheus_client import CollectorRegistry
 from cloud.errors import CloudError, Reason
 from cloud.events.ingest import MAX_WAITING_A_DEVICE, MAX_WAITING_BYTES, STUCK_S, Ingest, JournalConflict
 from cloud.events.metrics import IngestMetrics
+from cloud.issuing.keys import KeyRole
 from tests.support.cloud_parts import Parts, Twin, cloud_parts
 from tests.support.clouds import reachable_folder
 from tests.support.door_batches import NOW_MS, Journal
 from tests.support.waiting import DEADLINE_S
 from wire.batch import Acknowledgement, open_acknowledgement
-from wire.names import EventKind
+from wire.keys import Ed25519Signer, Signer
+from wire.names import EventKind, Tenant
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -320,6 +322,34 @@ async def test_a_database_that_is_away_is_answered_with_try_again(parts: Parts):
     assert (caught.value.reason, caught.value.retry_after_s) == (Reason.DATABASE_UNAVAILABLE, 2)
     assert await parts.stored(twin) == journal.events[:1]
     assert (await send(parts, twin, journal.batch(2, 3))).durable == 3
+
+
+class BrokenSigner:
+    """A key whose device has failed."""
+
+    public_key = Ed25519Signer(bytes(32)).public_key
+
+    def sign(self, message: bytes) -> bytes:
+        raise RuntimeError(f"no answer for {len(message)} bytes")
+
+
+async def test_an_unexpected_fault_costs_its_group_and_not_the_service(parts: Parts):
+    twin, healthy = await parts.make_twin(), await parts.make_twin()
+    keyring = parts.issuing.keyring
+
+    async def signers(tenant: Tenant) -> Signer:
+        broken = tenant == twin.identity.tenant
+        return BrokenSigner() if broken else await keyring.signer(tenant, KeyRole.ACKNOWLEDGEMENT)
+
+    service = Ingest(parts.pool, signers, IngestMetrics(CollectorRegistry()), now=parts.clock.now)
+    worker = asyncio.create_task(service.run())
+    with pytest.raises(CloudError) as caught:
+        await service.submit(twin.identity, grown(twin, 2).batch(1, 2))
+    assert caught.value.reason is Reason.INTERNAL
+    await service.submit(healthy.identity, grown(healthy, 2).batch(1, 2))
+    worker.cancel()
+    await asyncio.wait((worker,), timeout=DEADLINE_S)
+    assert (await send(parts, twin, grown(twin, 2).batch(1, 2))).durable == 2
 
 
 async def test_a_stop_answers_those_who_wait(database_url: str, tmp_path: Path):
