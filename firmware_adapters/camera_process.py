@@ -97,9 +97,10 @@ class CameraProcess:
         self._transport.close()
         # It holds nothing that would need an orderly end, and an image library may not let it obey one. Not
         # Process.kill(): that may reap the process before the event loop does, and lose its code.
-        with contextlib.suppress(ProcessLookupError, TimeoutError):
-            if self._pidfd >= 0:
+        if self._pidfd >= 0:
+            with contextlib.suppress(ProcessLookupError):  # it has ended; its code is still to be fetched below
                 signal.pidfd_send_signal(self._pidfd, signal.SIGKILL)
+        with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(END_DEADLINE_S):
                 await self._process.wait()
         pidfd, self._pidfd = self._pidfd, -1

@@ -205,8 +205,12 @@ async def test_sequences_are_those_of_fresh_tokens(parts: Parts):
 async def test_when_no_further_list_can_be_opened_issuing_says_so(parts: Parts):
     tenant = await parts.make_tenant()
     await parts.pool.execute("UPDATE status_lists SET list_id = 65535, capacity = 8 WHERE tenant_id = $1", tenant)
-    with pytest.raises(CloudError, match="used all its pass ids") as caught:
+
+    async def issue_nine() -> None:
         for _ in range(9):
             await issue(parts, tenant)
+
+    with pytest.raises(CloudError, match="used all its pass ids") as caught:
+        await issue_nine()
     assert caught.value.reason is Reason.PASS_INVALID
     assert await parts.pool.fetchval("SELECT count(*) FROM passes WHERE tenant_id = $1", tenant) <= 8

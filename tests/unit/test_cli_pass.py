@@ -172,7 +172,7 @@ def test_a_printed_pass_needs_no_holder(verify: Verifier):
         ("DW1:", 1, "empty"),
         ("DW1:abc", 1, "wrong_alphabet"),
         ("DW1:" + "0" * 700, 1, "too_large"),
-        ("DW1:U5", 1, "not_cbor"),
+        ("DW1:U5", 1, "wrong_type"),
         ("https://example.org", 2, "wrong_prefix"),
     ],
 )
