@@ -18,7 +18,7 @@ from edge.core.trust import HeldStatus, TrustState
 from edge.core.verify import Place, VerifiedCredential, verify
 from wire.errors import WireError
 from wire.names import ClockState, KeyPurpose
-from wire.policy import DoorSettings
+from wire.settings import DoorSettings
 from wire.status_list import MAX_TOKEN_BYTES, open_status_list, status_key_id
 from wire.trust import MAX_PINNED_BYTES, TrustBundle, parse_pinned
 

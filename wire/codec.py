@@ -226,6 +226,10 @@ class Fields:
         """Take an array of at most `maximum` items."""
         return array(self.value(key, name), f"{self._field}.{name}", maximum)
 
+    def flag(self, key: int, name: str) -> bool:
+        """Take a truth value."""
+        return flag(self.value(key, name), f"{self._field}.{name}")
+
     def member(self, key: int, name: str, table: Mapping[int, _T]) -> _T:
         """Take one of a closed list of numbers, as what it stands for."""
         return member(self.value(key, name), f"{self._field}.{name}", table)
@@ -242,6 +246,13 @@ def uint(value: Value, field: str, maximum: int = MAX_UINT) -> int:
         raise WireError(WireReason.WRONG_TYPE, field)
     if not 0 <= value <= maximum:
         raise WireError(WireReason.OUT_OF_RANGE, field)
+    return value
+
+
+def flag(value: Value, field: str) -> bool:
+    """Check a truth value."""
+    if type(value) is not bool:
+        raise WireError(WireReason.WRONG_TYPE, field)
     return value
 
 

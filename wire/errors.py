@@ -30,6 +30,7 @@ class WireReason(Enum):
     SIGNATURE_INVALID = "signature_invalid"
     HASH_MISMATCH = "hash_mismatch"
     ROLLBACK = "rollback"
+    LOCKS_OUT = "locks_out"
 
 
 class WireError(Exception):

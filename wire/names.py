@@ -113,6 +113,13 @@ class Reason(IntEnum):
     COMMAND_EXPIRED = 31
     COMMAND_REPLAYED = 32
     COMMAND_FOREIGN = 33
+    CREDENTIAL_NOT_FOUND = 34
+    DOOR_INTERLOCKED = 35
+    SECOND_PERSON_REQUIRED = 36
+    SECOND_FACTOR_WRONG = 37
+    SECOND_FACTOR_BLOCKED = 38
+    USES_EXHAUSTED = 39
+    LOCKS_EVERYONE_OUT = 40
 
 
 @unique
@@ -122,10 +129,16 @@ class EventKind(IntEnum):
     ACCESS_GRANTED = 1
     ACCESS_DENIED = 2
     DENIALS_SUPPRESSED = 3
+    ACCESS_NOT_TAKEN = 4
+    DURESS = 5
+    ANTI_PASSBACK_ALERT = 6
+    OCCUPANCY_WARNING = 7
+    OCCUPANCY_NORMAL = 8
     DOOR_RELOCKED = 11
     DOOR_OPENED = 12
     DOOR_CLOSED = 13
     EGRESS = 14
+    MODE_CHANGED = 15
     FORCED_OPEN = 20
     FORCED_OPEN_RESTORED = 21
     OPEN_TOO_LONG = 22
@@ -137,6 +150,10 @@ class EventKind(IntEnum):
     FIRE_RESET = 28
     CONTACT_FAULT = 29
     CONTACT_RESTORED = 30
+    TAMPER = 31
+    TAMPER_RESTORED = 32
+    POWER_LOST = 33
+    POWER_RESTORED = 34
     STARTED = 40
     STOPPED = 41
     READER_LOST = 42
@@ -144,9 +161,13 @@ class EventKind(IntEnum):
     CLOCK_CHANGED = 44
     INPUTS_LOST = 45
     INPUTS_RESTORED = 46
+    MAINTENANCE_STARTED = 47
+    MAINTENANCE_ENDED = 48
     TRUST_UPDATED = 50
     STATUS_UPDATED = 51
     POLICY_UPDATED = 52
+    POLICY_REFUSED = 53
+    ROSTER_UPDATED = 54
     COMMAND_EXECUTED = 60
     COMMAND_REFUSED = 61
     STORAGE_FAULT = 70
@@ -193,6 +214,16 @@ class RelockRule(IntEnum):
 
 
 @unique
+class AntiPassbackRule(IntEnum):
+    """What a door does about a holder who enters an area again without having left it."""
+
+    OFF = 0
+    ALERT = 1
+    ENFORCE = 2
+    TIMED = 3
+
+
+@unique
 class DoorMode(IntEnum):
     """The mode that policy orders for a door at rest."""
 
@@ -220,6 +251,8 @@ class ExternalAad(bytes, Enum):
     TRUST = b"doorward-trust-v1"
     ROOT_CHANGE = b"doorward-root-change-v1"
     POLICY = b"doorward-policy-v1"
+    ROSTER = b"doorward-roster-v1"
+    ROSTER_DELTA = b"doorward-roster-delta-v1"
     BATCH = b"doorward-batch-v1"
     ACKNOWLEDGEMENT = b"doorward-ack-v1"
     COMMAND = b"doorward-command-v1"

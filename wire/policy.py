@@ -1,6 +1,6 @@
-"""The policy bundle of one door: settings, access levels, schedules (docs/spec/policy.md).
+"""The policy bundle of one door: settings, access levels, schedules, areas (docs/spec/policy.md).
 
-Invariant: an empty rule list admits nobody; a level or schedule that is named exists.
+Invariant: an empty rule list admits nobody; a level, schedule or area that is named exists.
 Must not: evaluate a schedule; that needs a clock and a time zone.
 """
 
@@ -9,59 +9,36 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
-from wire.codec import Fields, Value, array, decode, encode, uint
+from wire.codec import Fields, Value, array, decode, encode, member, text, uint
 from wire.envelope import check_signed_by, parse_envelope, seal
 from wire.errors import WireError, WireReason
 from wire.keys import PublicKey, Signer
-from wire.names import (
-    Assurance,
-    DoorId,
-    DoorMode,
-    ExternalAad,
-    RelockRule,
-    StalenessRule,
-    SuspectRule,
-    Tenant,
-)
+from wire.names import Assurance, DoorId, DoorMode, ExternalAad, Tenant
 from wire.passes import MAX_ACCESS_LEVEL, MAX_TENANT_CHARACTERS, slug
+from wire.settings import DoorSettings, parse_settings, settings_value
 
 MAX_POLICY_BYTES: Final = 512 * 1024
 MAX_LEVELS: Final = 4096
 MAX_SCHEDULES: Final = 1024
 MAX_WINDOWS: Final = 64
 MAX_HOLIDAYS: Final = 512
+MAX_EXCEPTIONS: Final = 128
+MAX_AREA: Final = 0xFFFF
+MAX_PASSAGES: Final = 16
+"""As many readers as one door may have."""
 MINUTES_A_DAY: Final = 1440
 ALL_DAYS: Final = 0x7F
 ALWAYS: Final = 0
 """Schedule 0 is built in: every minute of every day, holidays included."""
+OUTSIDE: Final = 0
+"""Area 0 is everywhere that is not counted."""
 
 _MAX_TIMEZONE_CHARACTERS: Final = 64
-_MAX_MS: Final = 3_600_000
-_MAX_AGE_S: Final = 90 * 86_400
+_MAX_READER_CHARACTERS: Final = 32
 _MAX_DAY: Final = 100_000
+_MAX_PERSONS: Final = 1_000_000
 _TIMEZONE: Final = re.compile(r"[A-Za-z0-9_+-]+(?:/[A-Za-z0-9_+-]+){0,2}")
-_MODES: Final = {int(mode): mode for mode in DoorMode}
 _ASSURANCES: Final = {int(level): level for level in Assurance}
-_STALENESS_RULES: Final = {int(rule): rule for rule in StalenessRule}
-_SUSPECT_RULES: Final = {int(rule): rule for rule in SuspectRule}
-_RELOCK_RULES: Final = {int(rule): rule for rule in RelockRule}
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DoorSettings:
-    """How one door behaves (docs/behaviour.md); times in milliseconds unless the name says otherwise."""
-
-    mode: DoorMode = DoorMode.LOCKED
-    minimum_assurance: Assurance = Assurance.ROTATING
-    max_revocation_age_s: int = 86_400
-    staleness: StalenessRule = StalenessRule.DENY
-    recently_issued_s: int = 14_400
-    suspect: SuspectRule = SuspectRule.DENY
-    release_time_ms: int = 5_000
-    extended_release_time_ms: int = 15_000
-    open_time_ms: int = 30_000
-    pre_alarm_ms: int = 10_000
-    relock: RelockRule = RelockRule.ON_CLOSE
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,10 +52,41 @@ class Window:
 
 @dataclass(frozen=True, slots=True)
 class Schedule:
-    """When an access level admits: weekly windows, and other ones on holidays (none: closed on holidays)."""
+    """When an access level admits.
+
+    Attributes:
+        windows: the usual week.
+        holiday_windows: instead of it on holidays (none: closed then).
+        exceptions: instead of both on single days, given as days since 1970-01-01 (none: closed then).
+    """
 
     windows: tuple[Window, ...]
     holiday_windows: tuple[Window, ...] = ()
+    exceptions: Mapping[int, tuple[Window, ...]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class AssuranceHours:
+    """While a schedule is active, the door asks for at least this assurance."""
+
+    schedule: int
+    assurance: Assurance
+
+
+@dataclass(frozen=True, slots=True)
+class Passage:
+    """Which area a reader leads out of, and which into; the two differ."""
+
+    out_of: int
+    into: int
+
+
+@dataclass(frozen=True, slots=True)
+class Area:
+    """How many may be inside, and from how many on a warning is given; 0 for no limit, no warning."""
+
+    limit: int
+    warning: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,6 +97,10 @@ class PolicyBundle:
         timezone: IANA name in which schedules are read.
         levels: access level -> the schedules in any of which it admits here.
         holidays: days as days since 1970-01-01, in local time.
+        assurance_hours: stronger demands by the hour; the strongest that is active counts.
+        passages: reader id -> the areas it joins; a reader that is not named leads nowhere that is counted.
+        areas: those whose occupancy is limited.
+        locks_out: a person ordered that nobody, or nobody of before, is admitted any more (`refuse_lockout`).
     """
 
     tenant: Tenant
@@ -100,6 +112,10 @@ class PolicyBundle:
     levels: Mapping[int, tuple[int, ...]]
     schedules: Mapping[int, Schedule]
     holidays: frozenset[int] = frozenset()
+    assurance_hours: tuple[AssuranceHours, ...] = ()
+    passages: Mapping[str, Passage] = field(default_factory=dict)
+    areas: Mapping[int, Area] = field(default_factory=dict)
+    locks_out: bool = False
 
 
 def seal_policy(bundle: PolicyBundle, signer: Signer) -> bytes:
@@ -114,34 +130,23 @@ def seal_policy(bundle: PolicyBundle, signer: Signer) -> bytes:
         3: bundle.version,
         4: bundle.issued_at_s,
         5: bundle.timezone,
-        6: _settings_value(bundle.settings),
+        6: settings_value(bundle.settings),
         7: {level: list(ids) for level, ids in bundle.levels.items()},
         8: {number: _schedule_value(item) for number, item in bundle.schedules.items()},
         9: [*sorted(bundle.holidays)],
+        10: [[each.schedule, int(each.assurance)] for each in bundle.assurance_hours],
+        11: {reader: [each.out_of, each.into] for reader, each in bundle.passages.items()},
+        12: {number: [each.limit, each.warning] for number, each in bundle.areas.items()},
+        13: bundle.locks_out,
     }
     payload = encode(claims, field="policy")
     _parse_bundle(payload)
     return seal(payload, signer, ExternalAad.POLICY)
 
 
-def _settings_value(item: DoorSettings) -> dict[int | str, Value]:
-    return {
-        1: int(item.mode),
-        2: int(item.minimum_assurance),
-        3: item.max_revocation_age_s,
-        4: int(item.staleness),
-        5: item.recently_issued_s,
-        6: int(item.suspect),
-        7: item.release_time_ms,
-        8: item.extended_release_time_ms,
-        9: item.open_time_ms,
-        10: item.pre_alarm_ms,
-        11: int(item.relock),
-    }
-
-
 def _schedule_value(item: Schedule) -> list[Value]:
-    return [_windows_value(item.windows), _windows_value(item.holiday_windows)]
+    exceptions: dict[int | str, Value] = {day: _windows_value(windows) for day, windows in item.exceptions.items()}
+    return [_windows_value(item.windows), _windows_value(item.holiday_windows), exceptions]
 
 
 def _windows_value(windows: tuple[Window, ...]) -> list[Value]:
@@ -159,6 +164,39 @@ def open_policy(data: bytes, key: PublicKey) -> PolicyBundle:
     return _parse_bundle(envelope.payload)
 
 
+def refuse_lockout(bundle: PolicyBundle, held: PolicyBundle | None) -> None:
+    """Refuse a bundle that shuts everybody out without saying that a person ordered it.
+
+    Shut out is everybody when no level ever admits, when the mode lets no usual pass through, or when no level that
+    admitted under the bundle held before still does: nobody who came in yesterday comes in tomorrow.
+
+    Args:
+        bundle: the newer one.
+        held: the one in force, None for a new door.
+
+    Raises:
+        WireError: LOCKS_OUT; the one held stays in force.
+    """
+    admitting = _admitting(bundle)
+    before = set() if held is None else _admitting(held)
+    if not bundle.locks_out and (not admitting or (before and not admitting & before)):
+        raise WireError(WireReason.LOCKS_OUT, "policy")
+
+
+def _admitting(bundle: PolicyBundle) -> set[int]:
+    """Give the levels that admit at any time at all."""
+    if bundle.settings.mode in (DoorMode.BLOCKED, DoorMode.LOCKED_DOWN):
+        return set()
+    return {level for level, ids in bundle.levels.items() if any(_ever_active(bundle, number) for number in ids)}
+
+
+def _ever_active(bundle: PolicyBundle, number: int) -> bool:
+    if number == ALWAYS:
+        return True
+    schedule = bundle.schedules[number]
+    return bool(schedule.windows or schedule.holiday_windows or any(schedule.exceptions.values()))
+
+
 def _parse_bundle(payload: bytes) -> PolicyBundle:
     fields = Fields(decode(payload, field="policy", max_bytes=MAX_POLICY_BYTES), "policy")
     bundle = PolicyBundle(
@@ -167,43 +205,35 @@ def _parse_bundle(payload: bytes) -> PolicyBundle:
         version=fields.uint(3, "version"),
         issued_at_s=fields.time(4, "iat"),
         timezone=_parse_timezone(fields.text(5, "timezone", _MAX_TIMEZONE_CHARACTERS)),
-        settings=_parse_settings(fields.value(6, "settings")),
+        settings=parse_settings(fields.value(6, "settings")),
         levels=_parse_levels(fields.value(7, "levels")),
         schedules=_parse_schedules(fields.value(8, "schedules")),
         holidays=_parse_holidays(fields.array(9, "holidays", MAX_HOLIDAYS)),
+        assurance_hours=_parse_assurance_hours(fields.array(10, "assurance_hours", MAX_WINDOWS)),
+        passages=_parse_passages(fields.value(11, "passages")),
+        areas=_parse_areas(fields.value(12, "areas")),
+        locks_out=fields.flag(13, "locks_out"),
     )
     fields.close()
+    _check_named(bundle)
+    return bundle
+
+
+def _check_named(bundle: PolicyBundle) -> None:
+    """Refuse a schedule that is named and not there."""
     known = {ALWAYS, *bundle.schedules}
     if any(number not in known for ids in bundle.levels.values() for number in ids):
         raise WireError(WireReason.UNKNOWN_VALUE, "policy.levels")
-    return bundle
+    if any(each.schedule not in known for each in bundle.assurance_hours):
+        raise WireError(WireReason.UNKNOWN_VALUE, "policy.assurance_hours")
+    if bundle.settings.unlock_schedule not in known:
+        raise WireError(WireReason.UNKNOWN_VALUE, "policy.settings.unlock_schedule")
 
 
 def _parse_timezone(name: str) -> str:
     if _TIMEZONE.fullmatch(name) is None:  # no "..", no leading "/": the name is looked up as a path
         raise WireError(WireReason.WRONG_ALPHABET, "policy.timezone")
     return name
-
-
-def _parse_settings(value: Value) -> DoorSettings:
-    fields = Fields(value, "policy.settings")
-    settings = DoorSettings(
-        mode=fields.member(1, "mode", _MODES),
-        minimum_assurance=fields.member(2, "minimum_assurance", _ASSURANCES),
-        max_revocation_age_s=fields.uint(3, "max_revocation_age_s", _MAX_AGE_S),
-        staleness=fields.member(4, "staleness", _STALENESS_RULES),
-        recently_issued_s=fields.uint(5, "recently_issued_s", _MAX_AGE_S),
-        suspect=fields.member(6, "suspect", _SUSPECT_RULES),
-        release_time_ms=fields.uint(7, "release_time_ms", _MAX_MS),
-        extended_release_time_ms=fields.uint(8, "extended_release_time_ms", _MAX_MS),
-        open_time_ms=fields.uint(9, "open_time_ms", _MAX_MS),
-        pre_alarm_ms=fields.uint(10, "pre_alarm_ms", _MAX_MS),
-        relock=fields.member(11, "relock", _RELOCK_RULES),
-    )
-    fields.close()
-    if settings.release_time_ms == 0 or settings.pre_alarm_ms > settings.open_time_ms:
-        raise WireError(WireReason.OUT_OF_RANGE, "policy.settings")
-    return settings
 
 
 def _numbered(value: Value, name: str, maximum: int) -> dict[int, Value]:
@@ -226,11 +256,28 @@ def _parse_schedules(value: Value) -> dict[int, Schedule]:
     name = "policy.schedules"
     found: dict[int, Schedule] = {}
     for number, item in _numbered(value, name, MAX_SCHEDULES).items():
-        parts = array(item, name, 2)
-        if len(parts) != 2 or number == ALWAYS:  # noqa: PLR2004 - windows and holiday windows
+        usual, holiday, exceptions = _parts(item, name, 3)
+        if number == ALWAYS:
             raise WireError(WireReason.OUT_OF_RANGE, name)
-        found[number] = Schedule(_parse_windows(parts[0]), _parse_windows(parts[1]))
+        found[number] = Schedule(_parse_windows(usual), _parse_windows(holiday), _parse_exceptions(exceptions))
     return found
+
+
+def _parts(value: Value, name: str, count: int) -> list[Value]:
+    """Read an array of exactly so many."""
+    parts = array(value, name, count)
+    if len(parts) != count:
+        raise WireError(WireReason.MISSING_FIELD, name)
+    return parts
+
+
+def _parse_exceptions(value: Value) -> dict[int, tuple[Window, ...]]:
+    name = "policy.schedules.exceptions"
+    if type(value) is not dict:
+        raise WireError(WireReason.WRONG_TYPE, name)
+    if len(value) > MAX_EXCEPTIONS:
+        raise WireError(WireReason.OUT_OF_RANGE, name)
+    return {uint(day, name, _MAX_DAY): _parse_windows(windows) for day, windows in value.items()}
 
 
 def _parse_windows(value: Value) -> tuple[Window, ...]:
@@ -239,13 +286,11 @@ def _parse_windows(value: Value) -> tuple[Window, ...]:
 
 def _parse_window(value: Value) -> Window:
     name = "policy.schedules.window"
-    parts = array(value, name, 3)
-    if len(parts) != 3:  # noqa: PLR2004 - days, start, end
-        raise WireError(WireReason.MISSING_FIELD, name)
-    days, start, end = uint(parts[0], name, ALL_DAYS), uint(parts[1], name), uint(parts[2], name, MINUTES_A_DAY)
-    if not days or start >= end:
+    days, start, end = _parts(value, name, 3)
+    window = Window(uint(days, name, ALL_DAYS), uint(start, name), uint(end, name, MINUTES_A_DAY))
+    if not window.days or window.start_minute >= window.end_minute:
         raise WireError(WireReason.OUT_OF_RANGE, name)
-    return Window(days, start, end)
+    return window
 
 
 def _parse_holidays(items: list[Value]) -> frozenset[int]:
@@ -253,3 +298,41 @@ def _parse_holidays(items: list[Value]) -> frozenset[int]:
     if days != sorted(set(days)):
         raise WireError(WireReason.NOT_CANONICAL, "policy.holidays")
     return frozenset(days)
+
+
+def _parse_assurance_hours(items: list[Value]) -> tuple[AssuranceHours, ...]:
+    name = "policy.assurance_hours"
+    pairs = [_parts(item, name, 2) for item in items]
+    return tuple(
+        AssuranceHours(uint(schedule, name, MAX_ACCESS_LEVEL), member(assurance, name, _ASSURANCES))
+        for schedule, assurance in pairs
+    )
+
+
+def _parse_passages(value: Value) -> dict[str, Passage]:
+    name = "policy.passages"
+    if type(value) is not dict:
+        raise WireError(WireReason.WRONG_TYPE, name)
+    if len(value) > MAX_PASSAGES:
+        raise WireError(WireReason.OUT_OF_RANGE, name)
+    return {slug(text(key, name, _MAX_READER_CHARACTERS), name): _parse_passage(item) for key, item in value.items()}
+
+
+def _parse_passage(value: Value) -> Passage:
+    name = "policy.passages"
+    out_of, into = _parts(value, name, 2)
+    passage = Passage(uint(out_of, name, MAX_AREA), uint(into, name, MAX_AREA))
+    if passage.out_of == passage.into:
+        raise WireError(WireReason.OUT_OF_RANGE, name)
+    return passage
+
+
+def _parse_areas(value: Value) -> dict[int, Area]:
+    name = "policy.areas"
+    found: dict[int, Area] = {}
+    for number, item in _numbered(value, name, MAX_PASSAGES).items():
+        limit, warning = _parts(item, name, 2)
+        if number == OUTSIDE:
+            raise WireError(WireReason.OUT_OF_RANGE, name)
+        found[number] = Area(uint(limit, name, _MAX_PERSONS), uint(warning, name, _MAX_PERSONS))
+    return found

@@ -19,11 +19,11 @@ from wire.policy import (
     MAX_SCHEDULES,
     MAX_WINDOWS,
     MINUTES_A_DAY,
-    DoorSettings,
     PolicyBundle,
     Schedule,
     Window,
 )
+from wire.settings import DoorSettings
 
 _UNIX_DAY: Final = date(1970, 1, 1)
 _DAYS: Final = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")

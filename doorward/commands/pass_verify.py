@@ -14,7 +14,7 @@ from doorward.output import Json, JsonOption, Output, Style, duration, local_tim
 from doorward.records import claims_record, seconds
 from doorward.tokens import argument_bytes
 from edge.core.effects import Denied
-from wire.policy import DoorSettings
+from wire.settings import DoorSettings
 
 EXAMPLES: Final = """
 Examples:

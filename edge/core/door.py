@@ -15,7 +15,7 @@ from typing import Final, TypeAlias
 from edge.core.effects import Effect, Energise, EventDraft, Record, Secure
 from edge.core.instant import Instant
 from wire.names import DoorMode, EventKind, RelockRule
-from wire.policy import DoorSettings
+from wire.settings import DoorSettings
 
 UNLOCKED_HOLD_MS: Final = 60_000
 """A door held open by policy secures itself this long after the daemon died."""

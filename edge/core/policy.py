@@ -12,7 +12,8 @@ from edge.core.instant import Instant
 from edge.core.schedule import is_active, local_time
 from edge.core.verify import VerifiedCredential
 from wire.names import ClockState, DoorMode, PassFlags, PassKind, Reason, Step, SuspectRule
-from wire.policy import ALWAYS, DoorSettings, PolicyBundle
+from wire.policy import ALWAYS, PolicyBundle
+from wire.settings import DoorSettings
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,7 +29,7 @@ from edge.core.replay import ReplayMarks, make_mark
 from edge.core.trust import Revocation, TrustState
 from edge.core.verify import Place, VerifiedCredential, refused_by_clock, verify
 from wire.names import ClockState, EventKind, PassId, PassKind, Reason, Step
-from wire.policy import DoorSettings
+from wire.settings import DoorSettings
 
 LATE_MS: Final = 2_000
 """A grant that becomes durable later than this is refused: nobody stands at a door longer without trying again."""

@@ -15,8 +15,8 @@ from edge.core.trust import Revocation, TrustState
 from wire.errors import WireError
 from wire.names import Assurance, ClockState, Reason, StalenessRule, Step
 from wire.passes import Pass
-from wire.policy import DoorSettings
 from wire.presentation import RotatingPresentation
+from wire.settings import DoorSettings
 from wire.trust import TrustedKey
 
 PAST_MS: Final = 30_000

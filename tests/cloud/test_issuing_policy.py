@@ -13,7 +13,8 @@ from cloud.issuing.keys import KeyRole
 from cloud.issuing.policy_models import PolicyDocument, to_bundle
 from tests.support.cloud_parts import DOOR, Parts, cloud_parts
 from wire.names import Assurance, DoorId, DoorMode, RelockRule, StalenessRule, SuspectRule, Tenant
-from wire.policy import DoorSettings, PolicyBundle, Schedule, Window, open_policy
+from wire.policy import PolicyBundle, Schedule, Window, open_policy
+from wire.settings import DoorSettings
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

@@ -22,8 +22,9 @@ from edge.core.verify import Place
 from wire.keys import Ed25519Signer, P256Signer
 from wire.names import ClockState, DoorId, KeyPurpose, PassFlags, PassId, PassKind, Tenant
 from wire.passes import Pass, make_pass_id, seal_pass
-from wire.policy import ALWAYS, DoorSettings, PolicyBundle, Schedule, open_policy, seal_policy
+from wire.policy import ALWAYS, PolicyBundle, Schedule, open_policy, seal_policy
 from wire.presentation import seal_presentation
+from wire.settings import DoorSettings
 from wire.status_list import StatusList, open_status_list, seal_status_list
 from wire.text import to_text
 from wire.trust import TrustBundle, TrustedKey, open_trust, seal_trust

@@ -41,7 +41,8 @@ from wire.codec import encode
 from wire.envelope import HEADER_ALGORITHM, HEADER_KEY_ID, parse_envelope, seal_with
 from wire.names import ClockState, DoorMode, ExternalAad, KeyPurpose, Reason, Step, Tenant
 from wire.passes import MAX_PASS_BYTES, seal_pass
-from wire.policy import ALL_DAYS, DoorSettings, Schedule, Window
+from wire.policy import ALL_DAYS, Schedule, Window
+from wire.settings import DoorSettings
 from wire.text import MAX_TEXT_CHARACTERS, to_text
 
 if TYPE_CHECKING:

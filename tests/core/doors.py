@@ -9,7 +9,7 @@ from edge.core.door import Circumstances, DoorState, LineState, Mode, Trigger, s
 from edge.core.effects import Effect, Energise, Record, Secure
 from tests.core.campus import instant
 from wire.names import DoorMode, EventKind, RelockRule
-from wire.policy import DoorSettings
+from wire.settings import DoorSettings
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

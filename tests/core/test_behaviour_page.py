@@ -11,7 +11,7 @@ from edge.core.door import Mode
 from tests.core.denials import refusals
 from tests.support import behaviour_page as page
 from wire.names import Step
-from wire.policy import DoorSettings
+from wire.settings import DoorSettings
 
 
 @pytest.mark.parametrize("name", list(page.sections()))

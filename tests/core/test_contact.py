@@ -14,7 +14,7 @@ from edge.core.effects import Effect
 from tests.core.campus import MONOTONIC_MS
 from tests.core.doors import CLOSED_DOOR, at, kinds, moves, resting
 from wire.names import DoorMode, EventKind, RelockRule
-from wire.policy import DoorSettings
+from wire.settings import DoorSettings
 
 OPEN, CLOSED, UNKNOWN, FAULT = LineState.ACTIVE, LineState.INACTIVE, LineState.UNKNOWN, LineState.FAULT
 FORCED, TOO_LONG, BROKEN = EventKind.FORCED_OPEN, EventKind.OPEN_TOO_LONG, EventKind.CONTACT_FAULT

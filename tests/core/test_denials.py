@@ -38,7 +38,7 @@ from tests.core.denials import Case, cases, forge, refusals, replay_key
 from wire.errors import WireReason
 from wire.names import Assurance, ClockState, DoorMode, EventKind, KeyPurpose, Reason, Step
 from wire.passes import seal_pass
-from wire.policy import DoorSettings
+from wire.settings import DoorSettings
 
 _CORE = Path(taps.__file__).parent
 _CASES = cases()

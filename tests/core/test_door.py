@@ -28,7 +28,7 @@ from edge.core.effects import Energise, Secure
 from tests.core.campus import MONOTONIC_MS
 from tests.core.doors import BASE, CLOSED_DOOR, at, kinds, moves, resting
 from wire.names import DoorMode, EventKind, RelockRule
-from wire.policy import DoorSettings
+from wire.settings import DoorSettings
 
 SECURE_MODES = [Mode.LOCKED, Mode.BLOCKED, Mode.LOCKED_DOWN]
 FREE_MODES = [Mode.UNLOCKED, Mode.LOCKED_OPEN]

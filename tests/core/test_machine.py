@@ -52,7 +52,7 @@ from tests.core.denials import NONCE
 from tests.core.doors import BASE
 from wire.names import Assurance, ClockState, DoorMode, EventKind, PassKind, RelockRule, SuspectRule
 from wire.passes import make_pass_id
-from wire.policy import DoorSettings
+from wire.settings import DoorSettings
 
 RELEASE_MS = 5_000
 KINDS = {PassKind.STANDARD: 42, PassKind.EMERGENCY: 43}

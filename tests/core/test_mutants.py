@@ -17,7 +17,8 @@ from tests.core.campus import instant, policy, status, tap
 from tests.fuzz.mutate import GENUINE, text_mutants
 from tests.vectors.parts.kit import AT, PASS, SITE, TENANT
 from wire.names import Assurance, ClockState, KeyPurpose, Reason, Step, Tenant
-from wire.policy import ALWAYS, DoorSettings
+from wire.policy import ALWAYS
+from wire.settings import DoorSettings
 from wire.text import to_text
 from wire.trust import TrustBundle, TrustedKey
 

@@ -14,7 +14,8 @@ from edge.core.schedule import is_active
 from edge.core.verify import VerifiedCredential, verify
 from tests.core.campus import LEVEL, NOW, PLACE, instant, issue, pass_id, policy, present, printed, read, trust
 from wire.names import Assurance, ClockState, DoorMode, PassFlags, PassKind, Reason, Step, SuspectRule
-from wire.policy import ALL_DAYS, ALWAYS, MINUTES_A_DAY, DoorSettings, Schedule, Window
+from wire.policy import ALL_DAYS, ALWAYS, MINUTES_A_DAY, Schedule, Window
+from wire.settings import DoorSettings
 
 THURSDAY = date(2025, 10, 9)
 THURSDAY_BIT, FRIDAY_BIT = 1 << 3, 1 << 4

@@ -33,7 +33,8 @@ from tests.core.campus import (
 )
 from wire.names import Assurance, ClockState, DoorMode, KeyPurpose, PassKind, StalenessRule, SuspectRule
 from wire.passes import make_pass_id
-from wire.policy import ALL_DAYS, ALWAYS, DoorSettings, Schedule, Window
+from wire.policy import ALL_DAYS, ALWAYS, Schedule, Window
+from wire.settings import DoorSettings
 from wire.text import PREFIX, to_text
 
 if TYPE_CHECKING:

@@ -64,7 +64,7 @@ from tests.core.campus import (
 )
 from tests.core.denials import replay_key
 from wire.names import Assurance, ClockState, DoorMode, EventKind, PassFlags, PassKind, Reason, Step
-from wire.policy import DoorSettings
+from wire.settings import DoorSettings
 
 GARBAGE = tap(b"garbage")
 

@@ -15,7 +15,8 @@ from edge.core.trust import HeldStatus, TrustState
 from edge.core.verify import Place
 from tests.core.campus import instant, policy, tap
 from wire.names import Assurance, KeyPurpose, PassKind, Reason, Step, Tenant
-from wire.policy import ALWAYS, DoorSettings
+from wire.policy import ALWAYS
+from wire.settings import DoorSettings
 from wire.status_list import open_status_list
 from wire.trust import parse_pinned
 

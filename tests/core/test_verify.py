@@ -34,7 +34,7 @@ from wire.errors import WireError, WireReason
 from wire.keys import Algorithm, PublicKey
 from wire.names import Assurance, ClockState, KeyPurpose, Reason, StalenessRule, Step
 from wire.passes import make_pass_id, parse_pass, seal_pass
-from wire.policy import DoorSettings
+from wire.settings import DoorSettings
 from wire.text import from_text, to_text
 
 P256_ORDER = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551

@@ -26,7 +26,7 @@ from tests.support.tenant import TenantKeys, p256, present
 from tests.support.waiting import until
 from wire.names import DeviceId, DoorId, EventKind
 from wire.names import Reason as Why
-from wire.policy import DoorSettings
+from wire.settings import DoorSettings
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

@@ -28,7 +28,7 @@ from edge.daemon import serve
 from edge.store import StoreError, StoreReason
 from tests.support.tenant import TenantKeys, p256, present
 from tests.support.waiting import DEADLINE_S, until
-from wire.policy import DoorSettings
+from wire.settings import DoorSettings
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

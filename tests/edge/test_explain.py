@@ -15,7 +15,7 @@ from edge.core.verify import Place
 from edge.explain import explain, why
 from tests.support.tenant import TenantKeys, p256, present
 from wire.names import Assurance, ClockState, EventKind, Reason, Step
-from wire.policy import DoorSettings
+from wire.settings import DoorSettings
 
 NOW_S = int(time.time())
 NOW = Instant(wall_ms=NOW_S * 1000, monotonic_ms=5_000, clock=ClockState.TRUSTED)

@@ -16,7 +16,7 @@ from edge.core.effects import feedback_of
 from tests.core.denials import refusals
 from tests.core.doors import BASE, at, resting
 from wire.names import DoorMode, Reason, RelockRule, StalenessRule, Step, SuspectRule
-from wire.policy import DoorSettings
+from wire.settings import DoorSettings
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -11,7 +11,7 @@ from edge.core.door import Circumstances, DoorState, LineState, Mode, Trigger, s
 from edge.core.effects import Effect, Energise, Record, Secure
 from edge.core.instant import Instant
 from wire.names import ClockState, DoorMode, RelockRule
-from wire.policy import DoorSettings
+from wire.settings import DoorSettings
 
 PAGE = Path(__file__).parents[2] / "docs" / "behaviour.md"
 BEGIN = "<!-- the door's table, written by tests/support/door_table.py -->"

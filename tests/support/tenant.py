@@ -13,8 +13,9 @@ from edge.core.trust import HeldStatus, TrustState
 from wire.keys import Ed25519Signer, P256Signer
 from wire.names import DoorId, KeyPurpose, PassFlags, PassKind, Tenant
 from wire.passes import Pass, make_pass_id, seal_pass
-from wire.policy import DoorSettings, PolicyBundle, seal_policy
+from wire.policy import PolicyBundle, seal_policy
 from wire.presentation import seal_presentation
+from wire.settings import DoorSettings
 from wire.status_list import StatusList, seal_status_list
 from wire.text import to_text
 from wire.trust import PinnedTrust, TrustBundle, TrustedKey, encode_pinned, open_trust, seal_trust

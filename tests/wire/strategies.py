@@ -44,7 +44,8 @@ from wire.names import (
     Tenant,
 )
 from wire.passes import MAX_LIFETIME_S, Pass, make_pass_id
-from wire.policy import ALWAYS, DoorSettings, PolicyBundle, Schedule, Window
+from wire.policy import ALWAYS, PolicyBundle, Schedule, Window
+from wire.settings import DoorSettings
 from wire.status_list import StatusList
 from wire.trust import TrustBundle, TrustedKey
 

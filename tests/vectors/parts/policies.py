@@ -31,7 +31,8 @@ from tests.vectors.parts.kit import (
 from wire.codec import MAX_TIME_S
 from wire.errors import WireReason
 from wire.names import Assurance, DoorId, DoorMode, ExternalAad, RelockRule, StalenessRule, SuspectRule, Tenant
-from wire.policy import ALL_DAYS, ALWAYS, DoorSettings, PolicyBundle, Schedule, Window, seal_policy
+from wire.policy import ALL_DAYS, ALWAYS, PolicyBundle, Schedule, Window, seal_policy
+from wire.settings import DoorSettings
 
 if TYPE_CHECKING:
     from tests.vectors.parts.kit import Case, Entries, Json

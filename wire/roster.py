@@ -1,0 +1,41 @@
+"""The roster: credentials that are enrolled rather than signed, by the hash of their identifier (docs/spec/roster.md).
+
+Invariant: an identifier stands here only as HMAC-SHA-256 under the roster's own pepper, never as read.
+Must not: decide; whether a door takes identifiers at all is its policy's to say.
+"""
+
+from dataclasses import dataclass
+
+from wire.names import PassFlags, PassKind
+
+
+@dataclass(frozen=True, slots=True)
+class PinVerifiers:
+    """What checks a PIN without telling it.
+
+    Attributes:
+        salt: 16 bytes for both.
+        pin: argon2id of the PIN, 16 bytes.
+        duress: argon2id of the PIN that also calls for help, 16 bytes; None when there is none.
+    """
+
+    salt: bytes
+    pin: bytes
+    duress: bytes | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RosterEntry:
+    """One enrolled credential.
+
+    Attributes:
+        roster_id: 8 bytes, the holder's pseudonym in events.
+        access_levels: ascending, at most 16.
+        pin: None when this holder has none.
+    """
+
+    roster_id: bytes
+    kind: PassKind
+    flags: PassFlags
+    access_levels: tuple[int, ...]
+    pin: PinVerifiers | None
