@@ -11,7 +11,7 @@ from typing import Final
 
 from doorward.errors import CliError, ExitCode
 from doorward.files import read_bounded
-from edge.core.credential import PresentedCredential, read_credential
+from edge.core.credential import PresentedCredential, read_code
 from edge.core.effects import Denied
 from edge.core.instant import Instant
 from edge.core.trust import HeldStatus, TrustState
@@ -48,7 +48,7 @@ def check(payload: bytes, trust: TrustState, *, site: str, at_ms: int, settings:
         at_ms: the moment of the tap, Unix milliseconds, taken as exact.
         settings: the staleness rule to apply.
     """
-    credential = read_credential(payload)
+    credential = read_code(payload)
     if isinstance(credential, Denied):
         return Verdict(credential, None)
     now = Instant(wall_ms=at_ms, monotonic_ms=at_ms, clock=ClockState.TRUSTED)

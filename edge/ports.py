@@ -12,7 +12,7 @@ from enum import Enum
 from typing import Protocol
 
 from edge.core.credential import Medium, Presentation
-from edge.core.door import InputLine, LineState
+from edge.core.door_state import InputLine, LineState
 from edge.core.effects import Feedback
 
 __all__ = [

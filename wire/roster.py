@@ -4,6 +4,7 @@ Invariant: an identifier stands here only as HMAC-SHA-256 under the roster's own
 Must not: decide; whether a door takes identifiers at all is its policy's to say.
 """
 
+import hmac
 from dataclasses import dataclass
 
 from wire.names import PassFlags, PassKind
@@ -39,3 +40,22 @@ class RosterEntry:
     flags: PassFlags
     access_levels: tuple[int, ...]
     pin: PinVerifiers | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Roster:
+    """Enrolled credentials at one version."""
+
+    version: int
+    issued_at_s: int
+    pepper: bytes
+    entries: dict[bytes, RosterEntry]
+
+    def find(self, key: bytes) -> RosterEntry | None:
+        """Give the entry of an identifier's key, None when nobody is enrolled under it."""
+        return self.entries.get(key)
+
+
+def identifier_key(pepper: bytes, form: int, identifier: bytes) -> bytes:
+    """Give the key under which a roster has an identifier of a namespace."""
+    return hmac.digest(pepper, bytes([form]) + identifier, "sha256")[:16]

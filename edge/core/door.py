@@ -1,7 +1,7 @@
 """The fourth room: the door itself, as a table of mode and trigger.
 
-Invariant: the lock is released only by a grant, egress, a policy mode or fire, and every release has a deadline
-in the state; egress and fire act in every mode, and fire lasts until it is reset.
+Invariant: the lock is released only by a grant, a command, egress, the mode in which the door is to rest, or fire, and
+every release has a deadline in the state; egress and fire act in every mode, and fire lasts until it is reset.
 Must not: know why somebody was let in.
 
 The diagram in docs/behaviour.md is drawn from `TABLE`.
@@ -9,11 +9,11 @@ The diagram in docs/behaviour.md is drawn from `TABLE`.
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from enum import Enum
-from typing import Final, TypeAlias
+from typing import Final, TypeAlias, assert_never
 
+from edge.core.door_state import Circumstances, DoorState, InputLine, LineState, Mode, Trigger
 from edge.core.effects import Effect, Energise, EventDraft, Record, Secure
-from edge.core.instant import Instant
+from edge.core.memory import Memo, MemoKind
 from wire.names import DoorMode, EventKind, RelockRule
 from wire.settings import DoorSettings
 
@@ -23,86 +23,6 @@ UNLOCKED_RENEW_MS: Final = 20_000
 FIRE_HOLD_MS: Final = 86_400_000
 """Life safety: a day, also without a daemon (most sites cut the lock's power by wire as well)."""
 FIRE_RENEW_MS: Final = 3_600_000
-
-
-class InputLine(Enum):
-    """A wire that tells something about the door."""
-
-    CONTACT = "contact"
-    REX = "rex"
-    FIRE = "fire"
-    LOCK_MONITOR = "lock_monitor"
-
-
-class LineState(Enum):
-    """The state of a wire after the adapter's polarity: ACTIVE is "door open", "pressed", "fire"."""
-
-    INACTIVE = "inactive"
-    ACTIVE = "active"
-    UNKNOWN = "unknown"
-    FAULT = "fault"
-
-
-class Mode(Enum):
-    """What the door does now."""
-
-    LOCKED = "locked"
-    ACCESSED = "accessed"
-    UNLOCKED = "unlocked"
-    BLOCKED = "blocked"
-    LOCKED_DOWN = "locked_down"
-    LOCKED_OPEN = "locked_open"
-
-
-class Trigger(Enum):
-    """What can happen to a door."""
-
-    GRANT = "grant"
-    EGRESS = "egress"
-    OPENED = "opened"
-    FOUND_OPEN = "found_open"
-    CLOSED = "closed"
-    CONTACT_FAULT = "contact_fault"
-    CONTACT_READ = "contact_read"
-    RELOCK_DUE = "relock_due"
-    PRE_ALARM_DUE = "pre_alarm_due"
-    OPEN_DUE = "open_due"
-    RENEW_DUE = "renew_due"
-    FIRE = "fire"
-    FIRE_RESET = "fire_reset"
-    POLICY = "policy"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DoorState:
-    """One door at one moment; deadlines are monotonic milliseconds, None when not running.
-
-    Attributes:
-        contact: ACTIVE is open; UNKNOWN until it was first read.
-        last_known: what the contact last said when it could be read, ACTIVE or INACTIVE; UNKNOWN before.
-        fire: the fire input as last read.
-        alarms: the alarms in force, by the event that raised them.
-    """
-
-    mode: Mode = Mode.LOCKED
-    contact: LineState = LineState.UNKNOWN
-    last_known: LineState = LineState.UNKNOWN
-    fire: LineState = LineState.UNKNOWN
-    relock_at_ms: int | None = None
-    pre_alarm_at_ms: int | None = None
-    open_due_at_ms: int | None = None
-    renew_at_ms: int | None = None
-    alarms: frozenset[EventKind] = frozenset()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Circumstances:
-    """What an action needs to know: the settings, the moment, and for a grant its hold time and journal number."""
-
-    settings: DoorSettings
-    now: Instant
-    hold_ms: int = 0
-    cause_seq: int = 0
 
 
 Result: TypeAlias = tuple[DoorState, tuple[Effect, ...]]
@@ -116,8 +36,18 @@ _BASE: Final = {
 }
 
 
-def _note(kind: EventKind, at: Circumstances) -> Record:
-    return Record(EventDraft(kind=kind, at=at.now))
+MUTED: Final = "muted"
+"""The rule named by an alarm during maintenance: it is journaled and calls nobody."""
+_FIRE_LASTS: Final = Memo(MemoKind.FIRE, b"", (1,))
+_FIRE_OVER: Final = Memo(MemoKind.FIRE, b"", None)
+
+
+def _note(kind: EventKind, at: Circumstances, *memos: Memo) -> Record:
+    return Record(EventDraft(kind=kind, at=at.now), memos)
+
+
+def _alarm(kind: EventKind, at: Circumstances) -> Record:
+    return Record(EventDraft(kind=kind, at=at.now, rule=MUTED if at.settings.maintenance else None))
 
 
 def _release(door: DoorState, at: Circumstances, hold_ms: int) -> Result:
@@ -159,18 +89,18 @@ def _raise(kind: EventKind) -> Act:
     def act(door: DoorState, at: Circumstances) -> Result:
         if kind in door.alarms:
             return door, ()
-        return replace(door, alarms=door.alarms | {kind}), (_note(kind, at),)
+        return replace(door, alarms=door.alarms | {kind}), (_alarm(kind, at),)
 
     return act
 
 
 def _pre_alarm(door: DoorState, at: Circumstances) -> Result:
-    return door, (_note(EventKind.OPEN_PRE_ALARM, at),)
+    return door, (_alarm(EventKind.OPEN_PRE_ALARM, at),)
 
 
 def _restore(restores: Mapping[EventKind, EventKind]) -> Act:
     def act(door: DoorState, at: Circumstances) -> Result:
-        ended = tuple(_note(end, at) for begin, end in restores.items() if begin in door.alarms)
+        ended = tuple(_alarm(end, at) for begin, end in restores.items() if begin in door.alarms)
         return replace(door, alarms=door.alarms - restores.keys()), ended
 
     return act
@@ -190,6 +120,8 @@ def _note_closed(door: DoorState, at: Circumstances) -> Result:
 
 
 def _relock(door: DoorState, at: Circumstances) -> Result:
+    if door.rex is LineState.ACTIVE:  # somebody still presses: the way out stays free as long
+        return _release(door, at, at.settings.release_time_ms)
     state, effects = _apply_policy(replace(door, relock_at_ms=None), at)
     noted = () if state.mode is Mode.UNLOCKED else (_note(EventKind.DOOR_RELOCKED, at),)
     return state, (*effects, *noted)
@@ -214,15 +146,15 @@ def _hold_open(door: DoorState, at: Circumstances) -> Result:
 
 
 def _note_fire(door: DoorState, at: Circumstances) -> Result:
-    return door, (_note(EventKind.FIRE, at),)
+    return door, (_note(EventKind.FIRE, at, _FIRE_LASTS),)
 
 
 def _note_fire_reset(door: DoorState, at: Circumstances) -> Result:
-    return door, (_note(EventKind.FIRE_RESET, at),)
+    return door, (_note(EventKind.FIRE_RESET, at, _FIRE_OVER),)
 
 
 def _apply_policy(door: DoorState, at: Circumstances) -> Result:
-    base = _BASE[at.settings.mode]
+    base = _BASE[at.rest]
     if base is Mode.UNLOCKED:
         return _hold_unlocked(door, at)
     state = replace(door, mode=base, renew_at_ms=None)
@@ -244,6 +176,7 @@ _EVERYWHERE: Final[Mapping[Trigger, tuple[Act, ...]]] = {
     Trigger.CLOSED: _CLOSED,
     Trigger.CONTACT_FAULT: (_raise(EventKind.CONTACT_FAULT),),
     Trigger.CONTACT_READ: (_restore_contact,),
+    Trigger.LOCK_DUE: (_raise(EventKind.LOCK_FAILED),),
     Trigger.FIRE: (_hold_open, _note_fire),
     Trigger.POLICY: (_apply_policy,),
 }
@@ -288,24 +221,86 @@ TABLE: Final[Mapping[Mode, Mapping[Trigger, tuple[Act, ...]]]] = {
 """Mode and trigger to the actions, in order; a pair that is not listed changes nothing."""
 
 
+_RELEASED: Final = frozenset({Mode.ACCESSED, Mode.UNLOCKED, Mode.LOCKED_OPEN})
+_restore_lock: Final = _restore({EventKind.LOCK_FAILED: EventKind.LOCK_RESTORED})
+_NOTICES: Final[Mapping[InputLine, tuple[Act, Act]]] = {
+    InputLine.TAMPER: (_raise(EventKind.TAMPER), _restore({EventKind.TAMPER: EventKind.TAMPER_RESTORED})),
+    InputLine.POWER: (_raise(EventKind.POWER_LOST), _restore({EventKind.POWER_LOST: EventKind.POWER_RESTORED})),
+}
+"""Wires that only raise an alarm: what to do when one is active or broken, and when it is quiet again."""
+
+
 def step(door: DoorState, trigger: Trigger, at: Circumstances) -> Result:
     """Move the door by one trigger."""
     effects: list[Effect] = []
     for act in TABLE[door.mode].get(trigger, ()):
         door, more = act(door, at)
         effects.extend(more)
-    return door, tuple(effects)
+    return _watch_lock(door, effects, at)
+
+
+def _watch_lock(door: DoorState, effects: list[Effect], at: Circumstances) -> Result:
+    """Give the bolt its time to follow; a bolt and an adapter that do what they should end the alarm."""
+    if _bolt_differs(door, at.settings):
+        due = at.now.monotonic_ms + at.settings.lock_time_ms if door.lock_due_at_ms is None else door.lock_due_at_ms
+        raised = EventKind.LOCK_FAILED in door.alarms
+        return replace(door, lock_due_at_ms=None if raised else due), tuple(effects)
+    door = replace(door, lock_due_at_ms=None)
+    if not door.lock_answers:
+        return door, tuple(effects)
+    door, more = _restore_lock(door, at)
+    return door, (*effects, *more)
+
+
+def _bolt_differs(door: DoorState, settings: DoorSettings) -> bool:
+    """Tell whether the lock monitor contradicts the order; the bolt of an open door cannot go home."""
+    if not settings.lock_time_ms or door.lock_monitor not in (LineState.ACTIVE, LineState.INACTIVE):
+        return False
+    released = door.mode in _RELEASED
+    withdrawn = door.lock_monitor is LineState.ACTIVE
+    return withdrawn is not released and (released or door.last_known is not LineState.ACTIVE)
+
+
+def on_lock_answer(door: DoorState, at: Circumstances, *, carried_out: bool) -> Result:
+    """Take note of whether the lock's adapter could do what it was told."""
+    door = replace(door, lock_answers=carried_out)
+    effects: list[Effect] = []
+    if not carried_out:
+        door, raised = _raise(EventKind.LOCK_FAILED)(door, at)
+        effects.extend(raised)
+    return _watch_lock(door, effects, at)
 
 
 def on_line(door: DoorState, line: InputLine, state: LineState, at: Circumstances) -> Result:
     """Move the door by what one of its wires says now; saying the same again changes nothing but egress."""
-    if line is InputLine.CONTACT:
-        return _on_contact(door, state, at)
-    if line is InputLine.REX and state is LineState.ACTIVE:
-        return step(door, Trigger.EGRESS, at)
-    if line is InputLine.FIRE:
-        return _on_fire(replace(door, fire=state), at)
-    return door, ()
+    match line:
+        case InputLine.CONTACT:
+            return _on_contact(door, state, at)
+        case InputLine.REX:
+            door = replace(door, rex=state)
+            return step(door, Trigger.EGRESS, at) if state is LineState.ACTIVE else (door, ())
+        case InputLine.FIRE:
+            return _on_fire(replace(door, fire=state), at)
+        case InputLine.LOCK_MONITOR:
+            return _watch_lock(replace(door, lock_monitor=state), [], at)
+        case InputLine.INTERLOCK:
+            return replace(door, interlock=state), ()
+        case InputLine.TAMPER | InputLine.POWER:
+            return _on_notice(door, line, state, at)
+    assert_never(line)
+
+
+def _on_notice(door: DoorState, line: InputLine, state: LineState, at: Circumstances) -> Result:
+    """A wire that is broken may have been cut; one that nobody reads says nothing."""
+    if state is LineState.UNKNOWN:
+        return door, ()
+    raised, restored = _NOTICES[line]
+    return restored(door, at) if state is LineState.INACTIVE else raised(door, at)
+
+
+def is_interlocked(door: DoorState, settings: DoorSettings) -> bool:
+    """Tell whether this door has to wait for another one, which is not known to be closed."""
+    return settings.interlock and door.interlock is not LineState.INACTIVE
 
 
 def _on_fire(door: DoorState, at: Circumstances) -> Result:
@@ -362,6 +357,7 @@ _TIMERS: Final = (
     _Timer(lambda door: door.pre_alarm_at_ms, lambda door: replace(door, pre_alarm_at_ms=None), Trigger.PRE_ALARM_DUE),
     _Timer(lambda door: door.open_due_at_ms, lambda door: replace(door, open_due_at_ms=None), Trigger.OPEN_DUE),
     _Timer(lambda door: door.renew_at_ms, lambda door: replace(door, renew_at_ms=None), Trigger.RENEW_DUE),
+    _Timer(lambda door: door.lock_due_at_ms, lambda door: replace(door, lock_due_at_ms=None), Trigger.LOCK_DUE),
 )
 
 

@@ -8,7 +8,10 @@ from enum import Enum
 from typing import TypeAlias
 
 from edge.core.instant import Instant
+from edge.core.memory import Memo
+from wire.command import Command
 from wire.names import Assurance, EventKind, Reason, Step
+from wire.roster import PinVerifiers
 
 
 class Feedback(Enum):
@@ -20,6 +23,8 @@ class Feedback(Enum):
     DENIED_NOT_HERE = "denied_not_here"
     TRY_AGAIN = "try_again"
     WAIT = "wait"
+    ENTER_PIN = "enter_pin"
+    NEXT_PERSON = "next_person"
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,9 +99,10 @@ class EventDraft:
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """Journal this; nothing waits for it."""
+    """Journal this with what is to be remembered, in one transaction; nothing waits for it."""
 
     draft: EventDraft
+    memos: tuple[Memo, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +112,30 @@ class CommitGrant:
     draft: EventDraft
     mark: ReplayMark | None
     grant: Grant
+    memos: tuple[Memo, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class CommitCommand:
+    """Journal this, then tell the core `CommandDurable`: a command is carried out at most once."""
+
+    draft: EventDraft
+    command: Command
+    memos: tuple[Memo, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class CheckPin:
+    """Check a PIN (argon2id, slow on purpose: outside of the core), then tell the core `PinChecked`.
+
+    Attributes:
+        check_id: ties the answer to the question.
+        digits: as keyed in; never logged, journaled or recorded.
+    """
+
+    check_id: int
+    verifiers: PinVerifiers
+    digits: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,11 +159,22 @@ class Show:
     feedback: Feedback
 
 
-Effect: TypeAlias = Record | CommitGrant | Energise | Secure | Show
+Journaling: TypeAlias = Record | CommitGrant | CommitCommand
+"""Effects that write an event."""
+Effect: TypeAlias = Record | CommitGrant | CommitCommand | CheckPin | Energise | Secure | Show
 
-_EXPIRED = frozenset({Reason.CREDENTIAL_EXPIRED, Reason.REVOKED, Reason.ISSUER_KEY_NOT_VALID})
+_EXPIRED = frozenset({Reason.CREDENTIAL_EXPIRED, Reason.REVOKED, Reason.ISSUER_KEY_NOT_VALID, Reason.USES_EXHAUSTED})
 _NOT_NOW = frozenset(
-    {Reason.NOT_PERMITTED_AT_THIS_TIME, Reason.CREDENTIAL_NOT_ACTIVE, Reason.DOOR_LOCKED_DOWN, Reason.DOOR_BLOCKED}
+    {
+        Reason.NOT_PERMITTED_AT_THIS_TIME,
+        Reason.CREDENTIAL_NOT_ACTIVE,
+        Reason.DOOR_LOCKED_DOWN,
+        Reason.DOOR_BLOCKED,
+        Reason.DOOR_INTERLOCKED,
+        Reason.OCCUPANCY_LIMIT,
+        Reason.ANTIPASSBACK_VIOLATION,
+        Reason.SECOND_FACTOR_BLOCKED,
+    }
 )
 _NOT_HERE = frozenset(
     {
@@ -142,6 +183,7 @@ _NOT_HERE = frozenset(
         Reason.WRONG_AUDIENCE,
         Reason.UNKNOWN_ISSUER_KEY,
         Reason.ASSURANCE_TOO_LOW,
+        Reason.CREDENTIAL_NOT_FOUND,
     }
 )
 

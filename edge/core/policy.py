@@ -6,14 +6,30 @@ Must not: look at signatures, or move the door.
 
 from dataclasses import dataclass
 from datetime import tzinfo
+from typing import Final
 
+from edge.core.anti_passback import crossed, find_violation, note, refused_by_area
 from edge.core.effects import Denied
 from edge.core.instant import Instant
+from edge.core.memory import Memo, MemoKind, Memory
 from edge.core.schedule import is_active, local_time
 from edge.core.verify import VerifiedCredential
-from wire.names import ClockState, DoorMode, PassFlags, PassKind, Reason, Step, SuspectRule
+from wire.names import (
+    AntiPassbackRule,
+    Assurance,
+    ClockState,
+    DoorMode,
+    EventKind,
+    PassFlags,
+    PassKind,
+    Reason,
+    Step,
+    SuspectRule,
+)
 from wire.policy import ALWAYS, PolicyBundle
 from wire.settings import DoorSettings
+
+MINUTE_MS: Final = 60_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,46 +40,122 @@ class PolicyState:
     zone: tzinfo
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Situation:
+    """What a decision depends on besides credential, rules and time.
+
+    Attributes:
+        reader: where it was presented.
+        interlocked: another door must be closed before this one opens, and is not known to be.
+        memory: who is where, how often, and so on.
+    """
+
+    reader: str
+    interlocked: bool
+    memory: Memory
+
+
 @dataclass(frozen=True, slots=True)
 class Granted:
-    """A permission; `rule` names what gave it, `hold_ms` for how long the lock is released."""
+    """A permission.
+
+    Attributes:
+        rule: what gave it; hold_ms: for how long the lock is released.
+        memos: what is remembered with it.
+        notices: what it gives cause to journal beside it.
+    """
 
     rule: str
     hold_ms: int
+    memos: tuple[Memo, ...] = ()
+    notices: tuple[EventKind, ...] = ()
 
 
-def decide(credential: VerifiedCredential, policy: PolicyState, now: Instant) -> Granted | Denied:
-    """Check steps 10 to 15 of a tap.
+def decide(credential: VerifiedCredential, policy: PolicyState, at: Situation, now: Instant) -> Granted | Denied:
+    """Check steps 10 to 13 of a tap; what companions have to add is the next step's.
 
     Args:
         credential: what `verify` accepted.
         policy: the rules in force.
+        at: where and in which situation it was presented.
         now: when it was read.
     """
-    settings = policy.bundle.settings
-    claims = credential.claims
     # 10 door mode
-    reason = refused_by_mode(settings.mode, claims.kind)
+    reason = refused_by_mode(policy.bundle.settings.mode, credential.kind, interlocked=at.interlocked)
     if reason is not None:
         return _deny(Step.DOOR_MODE, reason, credential)
     # 11 minimum assurance
-    if credential.assurance < settings.minimum_assurance:
+    if credential.assurance < minimum_assurance(policy, now):
         return _deny(Step.ASSURANCE, Reason.ASSURANCE_TOO_LOW, credential)
     # 12 access level and schedule
-    level = _admitting_level(claims.access_levels, policy, now)
+    level = _admitting_level(credential.access_levels, policy, now)
     if isinstance(level, Reason):
         return _deny(Step.ACCESS, level, credential)
-    # 15 grant, with its obligations
-    return Granted(f"level-{level}", _hold_ms(claims.flags, settings))
+    # 13 anti-passback, occupancy
+    passage = policy.bundle.passages.get(at.reader)
+    if passage is not None:
+        reason = refused_by_area(credential, passage, policy.bundle, at.memory, now)
+        if reason is not None:
+            return _deny(Step.ANTI_PASSBACK, reason, credential)
+    memos = _memos(credential, policy.bundle, at, now)
+    notices = _notices(credential, policy.bundle, at, memos, now)
+    return Granted(f"level-{level}", _hold_ms(credential.flags, policy.bundle.settings), memos, notices)
 
 
-def refused_by_mode(mode: DoorMode, kind: PassKind) -> Reason | None:
+def minimum_assurance(policy: PolicyState, now: Instant) -> Assurance:
+    """Give the assurance that the door asks for now; while it does not know the time, the strongest of any hour."""
+    asked = [
+        each.assurance
+        for each in policy.bundle.assurance_hours
+        if now.clock is ClockState.SUSPECT or schedule_is_active(each.schedule, policy, now)
+    ]
+    return max([policy.bundle.settings.minimum_assurance, *asked])
+
+
+def schedule_is_active(number: int, policy: PolicyState, now: Instant) -> bool:
+    """Tell whether a schedule is active, by the wall clock."""
+    bundle = policy.bundle
+    if number == ALWAYS:
+        return True
+    return is_active(bundle.schedules[number], bundle.holidays, local_time(now.wall_ms, policy.zone))
+
+
+def is_printed(credential: VerifiedCredential) -> bool:
+    """Tell whether a credential is a pass on paper, whose uses are counted."""
+    return credential.assurance is Assurance.PRINTED
+
+
+def _memos(credential: VerifiedCredential, bundle: PolicyBundle, at: Situation, now: Instant) -> tuple[Memo, ...]:
+    memos: list[Memo] = []
+    passage = bundle.passages.get(at.reader)
+    if passage is not None:
+        memos += [*at.memory.room_for(MemoKind.PRESENCE), note(credential, passage, bundle.settings, now)]
+    if is_printed(credential) and bundle.settings.printed_uses:
+        used, *_ = at.memory.get(MemoKind.USES, credential.credential) or (0, 0)
+        memos += at.memory.room_for(MemoKind.USES)
+        memos.append(Memo(MemoKind.USES, credential.credential, (used + 1, now.wall_s)))
+    return tuple(memos)
+
+
+def _notices(
+    credential: VerifiedCredential, bundle: PolicyBundle, at: Situation, memos: tuple[Memo, ...], now: Instant
+) -> tuple[EventKind, ...]:
+    passage = bundle.passages.get(at.reader)
+    if passage is None:
+        return ()
+    alerts = bundle.settings.anti_passback is AntiPassbackRule.ALERT
+    violation = find_violation(credential, passage, bundle.settings, at.memory, now)
+    alert = (EventKind.ANTI_PASSBACK_ALERT,) if alerts and violation is not None else ()
+    return (*alert, *crossed(bundle, at.memory, at.memory.with_memos(memos)))
+
+
+def refused_by_mode(mode: DoorMode, kind: PassKind, *, interlocked: bool) -> Reason | None:
     """Check step 10; None when a pass of this kind may move a door in this mode."""
     if mode is DoorMode.BLOCKED:
         return Reason.DOOR_BLOCKED
     if mode is DoorMode.LOCKED_DOWN and kind is not PassKind.EMERGENCY:
         return Reason.DOOR_LOCKED_DOWN
-    return None
+    return Reason.DOOR_INTERLOCKED if interlocked else None
 
 
 def _hold_ms(flags: PassFlags, settings: DoorSettings) -> int:
@@ -74,7 +166,7 @@ def _hold_ms(flags: PassFlags, settings: DoorSettings) -> int:
 
 
 def _deny(step: Step, reason: Reason, credential: VerifiedCredential) -> Denied:
-    return Denied(step, reason, credential.claims.pass_id, credential.assurance)
+    return Denied(step, reason, credential.credential, credential.assurance)
 
 
 def _admitting_level(levels: tuple[int, ...], policy: PolicyState, now: Instant) -> int | Reason:
@@ -90,10 +182,8 @@ def _admitting_level(levels: tuple[int, ...], policy: PolicyState, now: Instant)
 
 def _schedule_admits(number: int, policy: PolicyState, now: Instant) -> bool:
     rule = policy.bundle.settings.suspect
-    if now.clock is ClockState.SUSPECT and rule is SuspectRule.DENY:
+    if now.clock is not ClockState.SUSPECT:
+        return schedule_is_active(number, policy, now)
+    if rule is SuspectRule.DENY:
         return False
-    if number == ALWAYS:
-        return True
-    if now.clock is ClockState.SUSPECT:
-        return rule is SuspectRule.IGNORE_SCHEDULES
-    return is_active(policy.bundle.schedules[number], policy.bundle.holidays, local_time(now.wall_ms, policy.zone))
+    return number == ALWAYS or rule is SuspectRule.IGNORE_SCHEDULES

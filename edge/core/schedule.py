@@ -12,8 +12,11 @@ _EPOCH: Final = date(1970, 1, 1).toordinal()
 
 
 def is_active(schedule: Schedule, holidays: frozenset[int], local: datetime) -> bool:
-    """Tell whether a schedule admits at a local time; on a holiday only its holiday windows count."""
-    windows = schedule.holiday_windows if local.toordinal() - _EPOCH in holidays else schedule.windows
+    """Tell whether a schedule admits at a local time: by that day's exception, else by its holiday or usual windows."""
+    day = local.toordinal() - _EPOCH
+    windows = schedule.exceptions.get(day)
+    if windows is None:
+        windows = schedule.holiday_windows if day in holidays else schedule.windows
     minute = local.hour * 60 + local.minute
     return any(_inside(window, local.weekday(), minute) for window in windows)
 

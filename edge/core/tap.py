@@ -1,322 +1,217 @@
-"""One tap, composed: credential, verify, replay, policy, door, effects. The whole decision is `handle`.
+"""One tap, composed: credential, verify, replay, policy, companions, door, effects. The whole decision is `handle`.
 
 Invariant: `handle` is a function of its arguments alone; replaying the same inputs gives the same decisions.
 Must not: read a clock, a file or a socket; the shell (edge/controller.py) does.
 """
 
-from dataclasses import dataclass, field, replace
-from typing import Final, TypeAlias, assert_never
+from dataclasses import replace
+from typing import assert_never
 
+from edge.core import companions as waits
 from edge.core import door as doors
 from edge.core import flood as floods
-from edge.core.credential import Presentation, PresentedCredential, read_credential
-from edge.core.door import Circumstances, DoorState, InputLine, LineState, Trigger
-from edge.core.effects import (
-    CommitGrant,
-    Denied,
-    Effect,
-    EventDraft,
-    Feedback,
-    Grant,
-    Record,
-    Show,
-    feedback_of,
+from edge.core import orders
+from edge.core.admission import (
+    AWAITED_GRANTS,
+    LATE_MS,
+    answer_grant,
+    answer_pin,
+    ask_pin,
+    crossings,
+    follow_passages,
+    judge,
+    refuse_waiting,
+    tap,
 )
-from edge.core.flood import Flood
+from edge.core.command import is_over, judge_command, note_command
+from edge.core.door_state import Trigger
+from edge.core.effects import CommitCommand, EventDraft, Record
 from edge.core.instant import Instant
-from edge.core.policy import Granted, PolicyState, decide, refused_by_mode
-from edge.core.replay import ReplayMarks, make_mark
-from edge.core.trust import Revocation, TrustState
-from edge.core.verify import Place, VerifiedCredential, refused_by_clock, verify
-from wire.names import ClockState, EventKind, PassId, PassKind, Reason, Step
-from wire.settings import DoorSettings
-
-LATE_MS: Final = 2_000
-"""A grant that becomes durable later than this is refused: nobody stands at a door longer without trying again."""
-AWAITED_GRANTS: Final = 64
-"""Grants whose commit is awaited; of more, which no person causes, the oldest are not carried out."""
-
-
-@dataclass(frozen=True, slots=True)
-class Awaited:
-    """A grant whose commit is awaited; `decided_ms` is monotonic."""
-
-    grant_id: int
-    kind: PassKind
-    decided_ms: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class State:
-    """All that a decision depends on besides the tap and the time."""
-
-    place: Place
-    trust: TrustState | None = None
-    policy: PolicyState | None = None
-    replay: ReplayMarks = field(default_factory=ReplayMarks)
-    door: DoorState = field(default_factory=DoorState)
-    flood: Flood = field(default_factory=Flood)
-    clock: ClockState | None = None
-    grants: int = 0
-    awaited: tuple[Awaited, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Tap:
-    """Something was presented at a reader."""
-
-    presentation: Presentation
-
-
-@dataclass(frozen=True, slots=True)
-class GrantDurable:
-    """The journal holds a grant; the door may move. `seq` is its journal number."""
-
-    grant: Grant
-    seq: int
-
-
-@dataclass(frozen=True, slots=True)
-class GrantFailed:
-    """The journal could not take a grant in time."""
-
-    grant: Grant
-
-
-@dataclass(frozen=True, slots=True)
-class LineChanged:
-    """A wire of the door changed."""
-
-    line: InputLine
-    state: LineState
-
-
-@dataclass(frozen=True, slots=True)
-class FireReset:
-    """A person ended the state of fire; it has an effect once the fire input is quiet."""
-
-
-@dataclass(frozen=True, slots=True)
-class TimeDue:
-    """A deadline that `next_deadline_ms` named has come."""
-
-
-@dataclass(frozen=True, slots=True)
-class TrustReplaced:
-    """Newer keys or revocation lists are in force; `kind` is journaled, None for a mere refresh."""
-
-    trust: TrustState
-    kind: EventKind | None
-
-
-@dataclass(frozen=True, slots=True)
-class PolicyReplaced:
-    """A newer policy is in force; `kind` is journaled, None when it was only loaded again."""
-
-    policy: PolicyState
-    kind: EventKind | None = EventKind.POLICY_UPDATED
-
-
-@dataclass(frozen=True, slots=True)
-class Noted:
-    """The shell noticed something that belongs into the journal and changes no decision."""
-
-    kind: EventKind
-    reader: str | None = None
-
-
-Input: TypeAlias = (
-    Tap | GrantDurable | GrantFailed | LineChanged | FireReset | TimeDue | TrustReplaced | PolicyReplaced | Noted
+from edge.core.memory import Memo, MemoKind
+from edge.core.outcome import Outcome, circumstances, emit, for_each, move, note, settings_of, then
+from edge.core.policy import PolicyState, refused_by_mode
+from edge.core.state import (
+    CommandDurable,
+    CommandReceived,
+    GrantDurable,
+    GrantFailed,
+    Input,
+    LineChanged,
+    LockAnswered,
+    Noted,
+    PinChecked,
+    PinEntered,
+    PolicyReplaced,
+    RosterReplaced,
+    State,
+    Tap,
+    TimeDue,
+    TrustReplaced,
 )
-Outcome: TypeAlias = tuple[State, tuple[Effect, ...]]
+from wire.command import Command
+from wire.names import Action, EventKind, PassKind, Reason
+
+__all__ = [
+    "AWAITED_GRANTS",
+    "LATE_MS",
+    "CommandDurable",
+    "CommandReceived",
+    "GrantDurable",
+    "GrantFailed",
+    "Input",
+    "LineChanged",
+    "LockAnswered",
+    "Noted",
+    "PinChecked",
+    "PinEntered",
+    "PolicyReplaced",
+    "RosterReplaced",
+    "State",
+    "Tap",
+    "TimeDue",
+    "TrustReplaced",
+    "handle",
+    "judge",
+    "next_deadline_ms",
+]
 
 
 def handle(state: State, event: Input, now: Instant) -> Outcome:
     """Give the next state and what to do, for one input at one moment."""
-    state, before = _notice_time(state, now)
-    state, effects = _dispatch(state, event, now)
-    return state, (*before, *(_versioned(effect, state) for effect in effects))
-
-
-def _dispatch(state: State, event: Input, now: Instant) -> Outcome:
-    match event:
-        case Tap(presentation):
-            return _tap(state, presentation, now)
-        case GrantDurable(grant, seq):
-            return _answer_grant(state, grant, seq, now)
-        case GrantFailed(grant):
-            return _answer_grant(state, grant, None, now)
-        case LineChanged(line, line_state):
-            moved, effects = doors.on_line(state.door, line, line_state, _circumstances(state, now))
-            return replace(state, door=moved), effects
-        case FireReset():
-            moved, effects = doors.reset_fire(state.door, _circumstances(state, now))
-            return replace(state, door=moved), effects
-        case TimeDue():
-            moved, effects = doors.on_time(state.door, _circumstances(state, now))
-            return replace(state, door=moved), effects
-        case TrustReplaced(trust, kind):
-            return replace(state, trust=trust), () if kind is None else (Record(EventDraft(kind=kind, at=now)),)
-        case PolicyReplaced(policy, kind):
-            return _replace_policy(state, policy, kind, now)
-        case Noted(kind, reader):
-            return state, (Record(EventDraft(kind=kind, at=now, reader=reader)),)
-    assert_never(event)
+    outcome = then((state, ()), lambda before: _notice_time(before, now))
+    outcome = then(outcome, lambda before: _dispatch(before, event, now))
+    outcome = then(outcome, lambda before: follow_passages(before, now))
+    return then(outcome, lambda before: _follow_orders(before, now))
 
 
 def next_deadline_ms(state: State) -> int | None:
     """Give the monotonic millisecond at which the shell must send `TimeDue`, None when nothing runs."""
-    due = (doors.next_deadline_ms(state.door), floods.deadline_ms(state.flood))
+    due = (
+        doors.next_deadline_ms(state.door),
+        floods.deadline_ms(state.flood),
+        waits.deadline_ms(state.companions),
+        orders.deadline_ms(state.orders),
+    )
     return min((each for each in due if each is not None), default=None)
 
 
+def _dispatch(state: State, event: Input, now: Instant) -> Outcome:  # noqa: C901, PLR0911, PLR0912 - a case an input
+    match event:
+        case Tap(presentation):
+            return tap(state, presentation, now)
+        case PinEntered(entry):
+            return ask_pin(state, entry)
+        case PinChecked(check_id, outcome):
+            return answer_pin(state, check_id, outcome, now)
+        case GrantDurable(grant, seq):
+            return answer_grant(state, grant, seq, now)
+        case GrantFailed(grant):
+            return answer_grant(state, grant, None, now)
+        case CommandReceived(data):
+            return _take_command(state, data, now)
+        case CommandDurable(command, seq):
+            return _carry_out(state, command, seq, now)
+        case LineChanged(line, line_state):
+            return move(state, *doors.on_line(state.door, line, line_state, circumstances(state, now)))
+        case LockAnswered(carried_out):
+            at = circumstances(state, now)
+            return move(state, *doors.on_lock_answer(state.door, at, carried_out=carried_out))
+        case TimeDue():
+            return move(state, *doors.on_time(state.door, circumstances(state, now)))
+        case TrustReplaced(trust, kind):
+            return note(replace(state, trust=trust), kind, now)
+        case PolicyReplaced(policy, kind):
+            return _replace_policy(state, policy, kind, now)
+        case RosterReplaced(roster, kind):
+            return note(replace(state, roster=roster), kind, now)
+        case Noted(kind, reader):
+            return emit(state, Record(EventDraft(kind=kind, at=now, reader=reader)))
+    assert_never(event)
+
+
+# --- time and orders ---------------------------------------------------------------------------------------------
+
+
 def _notice_time(state: State, now: Instant) -> Outcome:
-    """Journal a change of the clock's state and the end of a flood window."""
-    effects: list[Effect] = []
-    if state.clock is not now.clock:
-        if state.clock is not None:
-            effects.append(_versioned(Record(EventDraft(kind=EventKind.CLOCK_CHANGED, at=now)), state))
-        state = replace(state, clock=now.clock)
+    """Notice what time alone changes: the clock's state, floods that end, people who waited in vain, schedules."""
+    kind = None if state.clock in (None, now.clock) else EventKind.CLOCK_CHANGED
+    outcome = note(replace(state, clock=now.clock), kind, now)
+    outcome = then(outcome, lambda before: _end_flood(before, now))
+    over = waits.expired(state.companions, now)
+    outcome = then(outcome, lambda before: for_each(before, over, lambda each, one: refuse_waiting(each, one, now)))
+    return then(outcome, lambda before: _follow_orders(before, now))
+
+
+def _end_flood(state: State, now: Instant) -> Outcome:
     flood, suppressed = floods.roll(state.flood, now)
-    if suppressed:
-        draft = EventDraft(kind=EventKind.DENIALS_SUPPRESSED, at=now, count=suppressed)
-        effects.append(_versioned(Record(draft), state))
-    return replace(state, flood=flood), tuple(effects)
+    state = replace(state, flood=flood)
+    if not suppressed:
+        return state, ()
+    return emit(state, Record(EventDraft(kind=EventKind.DENIALS_SUPPRESSED, at=now, count=suppressed)))
 
 
-def _circumstances(state: State, now: Instant) -> Circumstances:
-    return Circumstances(settings=_settings(state), now=now)
-
-
-def _settings(state: State) -> DoorSettings:
-    return DoorSettings() if state.policy is None else state.policy.bundle.settings
+def _follow_orders(state: State, now: Instant) -> Outcome:
+    """Let the door rest as it is to rest now."""
+    ordered = orders.follow(state.orders, state.policy, now)
+    changed = ordered.rest is not state.orders.rest
+    state = replace(state, orders=ordered)
+    if not changed:
+        return state, ()
+    record = Record(EventDraft(kind=EventKind.MODE_CHANGED, at=now, rule=ordered.rule))
+    outcome = move(state, *doors.step(state.door, Trigger.POLICY, circumstances(state, now)))
+    return then(outcome, lambda before: emit(before, record))
 
 
 def _replace_policy(state: State, policy: PolicyState, kind: EventKind | None, now: Instant) -> Outcome:
+    """Put newer rules into force; what they change in how the door rests follows, as at any other moment."""
+    began, ends = settings_of(state).maintenance, policy.bundle.settings.maintenance
     state = replace(state, policy=policy)
-    moved, effects = doors.step(state.door, Trigger.POLICY, _circumstances(state, now))
-    record = () if kind is None else (Record(EventDraft(kind=kind, at=now)),)
-    return replace(state, door=moved), (*effects, *record)
+    outcome = note(state, kind, now)
+    if began is not ends:
+        told = EventKind.MAINTENANCE_STARTED if ends else EventKind.MAINTENANCE_ENDED
+        outcome = then(outcome, lambda before: note(before, told, now))
+    before_s = policy.bundle.settings.forget_presence_before_s
+    memos = state.memory.to_forget(MemoKind.PRESENCE, lambda value: value[-1] < before_s)
+    return then(outcome, lambda before: _forget(before, memos, now)) if memos else outcome
 
 
-def _tap(state: State, presentation: Presentation, now: Instant) -> Outcome:
-    found = judge(state, presentation.payload, now)
-    if isinstance(found, Denied):
-        return _refuse(state, found, presentation.reader, now)
-    verified, granted = found
-    grant = Grant(
-        grant_id=state.grants,
-        hold_ms=granted.hold_ms,
-        credential=verified.claims.pass_id,
-        assurance=verified.assurance,
-        rule=granted.rule,
-        reader=presentation.reader,
-    )
-    draft = EventDraft(
-        kind=EventKind.ACCESS_GRANTED,
-        at=now,
-        step=Step.GRANT,
-        granted=True,
-        credential=grant.credential,
-        assurance=grant.assurance,
-        reader=grant.reader,
-        rule=grant.rule,
-        status_sequence=verified.revocation.sequence,
-        status_age_s=verified.revocation.age_s,
-    )
-    mark = None if verified.replay_key is None else make_mark(verified.replay_key, now)
-    replay = state.replay if mark is None else state.replay.add(mark, now)
-    awaited = (*state.awaited, Awaited(grant.grant_id, verified.claims.kind, now.monotonic_ms))[-AWAITED_GRANTS:]
-    state = replace(state, replay=replay, grants=state.grants + 1, awaited=awaited)
-    return state, (CommitGrant(draft, mark, grant),)
+def _forget(state: State, memos: tuple[Memo, ...], now: Instant) -> Outcome:
+    draft = EventDraft(kind=EventKind.PRESENCE_RESET, at=now, count=len(memos))
+    return emit(state, Record(draft, memos), *crossings(state, memos, now))
 
 
-def _answer_grant(state: State, grant: Grant, seq: int | None, now: Instant) -> Outcome:
-    """Carry a grant out once it is durable (`seq`; None when it failed), in time, and still allowed by the mode.
-
-    The first answer counts: a second one finds nothing that is awaited.
-    """
-    awaited = next((each for each in state.awaited if each.grant_id == grant.grant_id), None)
-    if awaited is None:
-        return state, ()
-    state = replace(state, awaited=tuple(each for each in state.awaited if each is not awaited))
-    if seq is None or now.monotonic_ms - awaited.decided_ms > LATE_MS:
-        return _refuse_grant(state, grant, Step.GRANT, Reason.STORAGE_FAULT, now)
-    reason = refused_by_mode(_settings(state).mode, awaited.kind)
-    if reason is not None:
-        return _refuse_grant(state, grant, Step.DOOR_MODE, reason, now)
-    at = Circumstances(settings=_settings(state), now=now, hold_ms=grant.hold_ms, cause_seq=seq)
-    moved, effects = doors.step(state.door, Trigger.GRANT, at)
-    return replace(state, door=moved), (*effects, Show(grant.reader, Feedback.GRANTED))
+# --- commands ----------------------------------------------------------------------------------------------------
 
 
-def _refuse_grant(state: State, grant: Grant, step: Step, reason: Reason, now: Instant) -> Outcome:
-    """Take a grant back, always journaled in full: the journal may hold the grant."""
-    denied = Denied(step, reason, grant.credential, grant.assurance)
-    return state, (Show(grant.reader, feedback_of(reason)), Record(_denial(state, denied, grant.reader, now)))
+def _take_command(state: State, data: bytes, now: Instant) -> Outcome:
+    found = judge_command(data, state.trust, state.place, state.memory, now)
+    if isinstance(found, Reason):
+        return _refuse_command(state, found, now)
+    draft = EventDraft(kind=EventKind.COMMAND_EXECUTED, at=now, rule=_rule_of(found))
+    return emit(state, CommitCommand(draft, found, (note_command(found, now),)))
 
 
-def judge(state: State, payload: bytes, now: Instant) -> tuple[VerifiedCredential, Granted] | Denied:
-    """Run every check of one tap, in order, without changing anything (also what `diag why` asks)."""
-    credential = read_credential(payload)
-    if isinstance(credential, Denied):
-        return credential
-    if state.trust is None:
-        return refused_by_clock(credential, now) or _because(Step.ISSUER_KEY, Reason.NO_TRUST, credential)
-    verified = verify(credential, state.trust, state.place, _settings(state), now)
-    if isinstance(verified, Denied):
-        return verified
-    # 9 replay
-    if credential.rotating is not None:
-        signed_at_ms = credential.rotating.issued_at_s * 1000
-        if state.replay.seen(credential.rotating.replay_key, signed_at_ms=signed_at_ms):
-            return _because(Step.REPLAY, Reason.REPLAYED, credential)
-        if state.replay.full(now):
-            return _because(Step.REPLAY, Reason.REPLAY_CACHE_FULL, credential)
-    if state.policy is None:
-        return _because(Step.ACCESS, Reason.NO_POLICY, credential)
-    granted = decide(verified, state.policy, now)
-    return granted if isinstance(granted, Denied) else (verified, granted)
+def _rule_of(command: Command) -> str:
+    return command.action.name.lower().replace("_", "-")
 
 
-def _because(step: Step, reason: Reason, credential: PresentedCredential) -> Denied:
-    return Denied(step, reason, credential.unverified_pass_id, credential.assurance)
-
-
-def _refuse(state: State, denied: Denied, reader: str, now: Instant) -> Outcome:
+def _refuse_command(state: State, reason: Reason, now: Instant, rule: str | None = None) -> Outcome:
     flood, journaled = floods.admit(state.flood, now)
-    show = Show(reader, feedback_of(denied.reason))
     state = replace(state, flood=flood)
-    return state, (show, Record(_denial(state, denied, reader, now))) if journaled else (show,)
+    if not journaled:
+        return state, ()
+    return emit(state, Record(EventDraft(kind=EventKind.COMMAND_REFUSED, at=now, reason=reason, rule=rule)))
 
 
-def _denial(state: State, denied: Denied, reader: str, now: Instant) -> EventDraft:
-    asked = _revocation_asked(state, denied, now)
-    return EventDraft(
-        kind=EventKind.ACCESS_DENIED,
-        at=now,
-        step=denied.step,
-        reason=denied.reason,
-        granted=False,
-        credential=denied.credential,
-        assurance=denied.assurance,
-        reader=reader,
-        status_sequence=None if asked is None else asked.sequence,
-        status_age_s=None if asked is None else asked.age_s,
-    )
-
-
-def _revocation_asked(state: State, denied: Denied, now: Instant) -> Revocation | None:
-    """Give the list that a refusal at step 8 or later had asked."""
-    if state.trust is None or denied.credential is None or denied.step < Step.REVOCATION:
-        return None
-    return state.trust.revocation(PassId(denied.credential), now.wall_s)
-
-
-def _versioned(effect: Effect, state: State) -> Effect:
-    """Stamp an event with the versions it was decided under."""
-    if not isinstance(effect, Record | CommitGrant):
-        return effect
-    policy = 0 if state.policy is None else state.policy.bundle.version
-    trust = 0 if state.trust is None else state.trust.bundle.version
-    return replace(effect, draft=replace(effect.draft, policy_version=policy, trust_version=trust))
+def _carry_out(state: State, command: Command, seq: int, now: Instant) -> Outcome:
+    """Do what a journaled command says, if it still holds and the door's mode lets it."""
+    if is_over(command, now):
+        return _refuse_command(state, Reason.COMMAND_EXPIRED, now, _rule_of(command))
+    at = circumstances(state, now, hold_ms=settings_of(state).release_time_ms, cause_seq=seq)
+    if command.action is Action.RESET_FIRE:
+        return move(state, *doors.reset_fire(state.door, at))
+    interlocked = doors.is_interlocked(state.door, settings_of(state))
+    reason = refused_by_mode(settings_of(state).mode, PassKind.STANDARD, interlocked=interlocked)
+    if reason is not None:
+        return _refuse_command(state, reason, now, _rule_of(command))
+    return move(state, *doors.step(state.door, Trigger.GRANT, at))

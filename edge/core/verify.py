@@ -5,17 +5,20 @@ the first that fails names itself.
 Must not: ask a policy; who may pass when is the next room's.
 """
 
+import hashlib
 from dataclasses import dataclass
+from hmac import compare_digest
 from typing import Final
 
-from edge.core.credential import PresentedCredential
+from edge.core.credential import Presented, PresentedCredential, PresentedIdentifier
 from edge.core.effects import Denied
 from edge.core.instant import Instant
 from edge.core.trust import Revocation, TrustState
 from wire.errors import WireError
-from wire.names import Assurance, ClockState, Reason, StalenessRule, Step
+from wire.names import Assurance, ClockState, PassFlags, PassKind, Reason, StalenessRule, Step
 from wire.passes import Pass
 from wire.presentation import RotatingPresentation
+from wire.roster import PinVerifiers, Roster, identifier_key
 from wire.settings import DoorSettings
 from wire.trust import TrustedKey
 
@@ -25,6 +28,7 @@ FUTURE_MS: Final = 10_000
 """A phone's clock may run ahead of the door's by this much."""
 WIDEST_MS: Final = 90_000
 """Uncertainty widens both windows, never beyond this."""
+HOLDER_BYTES: Final = 8
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,18 +42,36 @@ class Place:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VerifiedCredential:
-    """A credential whose signatures, times, audience and revocation hold. Only `verify` makes one.
+    """A credential whose signatures, times, audience and revocation hold. Only this module makes one.
 
     Attributes:
-        claims: the pass.
-        replay_key: 32 bytes to remember; None for a printed pass.
-        revocation: what the list said, and how old it was.
+        credential: the pass id, or the roster id of an enrolled one; what events name.
+        expires_at_s: the first second at which it no longer holds; None when only revocation ends it.
+        replay_key: 32 bytes to remember; None for what is not signed anew, and for what answers this door's nonce.
+        signed_at_s: with a replay key, when the holder signed; Unix seconds.
+        holder_key: the key that stands for the holder across renewals; None for a printed pass.
+        revocation: what the list (or roster) said, and how old it was.
+        pin: what checks this holder's PIN, None when there is none.
     """
 
-    claims: Pass
+    credential: bytes
+    kind: PassKind
+    flags: PassFlags
+    access_levels: tuple[int, ...]
+    expires_at_s: int | None
     assurance: Assurance
     replay_key: bytes | None
+    holder_key: bytes | None
     revocation: Revocation
+    signed_at_s: int = 0
+    pin: PinVerifiers | None = None
+
+    @property
+    def holder(self) -> bytes:
+        """Who this is for presence and companions: the same for every pass of one phone, at most 8 bytes."""
+        if self.holder_key is None:
+            return self.credential
+        return hashlib.sha256(self.holder_key).digest()[:HOLDER_BYTES]
 
 
 def verify(
@@ -91,23 +113,72 @@ def verify(
     revocation = trust.revocation(claims.pass_id, now.wall_s)
     if revocation is None:
         return _deny(Step.REVOCATION, Reason.REVOCATION_STALE, credential)
-    if revocation.revoked:
-        return _deny(Step.REVOCATION, Reason.REVOKED, credential)
-    if _too_old(revocation, settings) and not _allowed_when_stale(claims, settings, now):
-        return _deny(Step.REVOCATION, Reason.REVOCATION_STALE, credential)
+    reason = _revocation(revocation, settings, credential.assurance, now, issued_at_s=claims.issued_at_s)
+    if reason is not None:
+        return _deny(Step.REVOCATION, reason, credential)
     return VerifiedCredential(
-        claims=claims,
+        credential=claims.pass_id,
+        kind=claims.kind,
+        flags=claims.flags,
+        access_levels=claims.access_levels,
+        expires_at_s=claims.expires_at_s,
         assurance=credential.assurance,
-        replay_key=None if rotating is None else rotating.replay_key,
+        replay_key=None if rotating is None or rotating.nonce is not None else rotating.replay_key,
+        signed_at_s=0 if rotating is None else rotating.issued_at_s,
+        holder_key=None if claims.holder_key is None else claims.holder_key.point,
         revocation=revocation,
     )
 
 
-def refused_by_clock(credential: PresentedCredential, now: Instant) -> Denied | None:
-    """Check step 3: only what is bound to a nonce can be judged without knowing the time."""
-    if now.clock is ClockState.SUSPECT and credential.assurance is not Assurance.NONCE_BOUND:
-        return _deny(Step.CLOCK, Reason.CLOCK_SUSPECT, credential)
-    return None
+def verify_identifier(
+    presented: PresentedIdentifier, roster: Roster | None, settings: DoorSettings, now: Instant
+) -> VerifiedCredential | Denied:
+    """Find an enrolled credential (step 8); what proves it was proven by its adapter.
+
+    Args:
+        presented: what was read.
+        roster: the enrolled credentials, already verified; None when this door has none.
+        settings: this door's staleness rule.
+        now: when it was read.
+    """
+    entry = None if roster is None else roster.find(_roster_key(presented, roster))
+    if roster is None or entry is None:
+        return Denied(Step.REVOCATION, Reason.CREDENTIAL_NOT_FOUND, None, presented.assurance)
+    revocation = roster_revocation(roster, now)
+    reason = _revocation(revocation, settings, presented.assurance, now, issued_at_s=0)
+    if reason is not None:
+        return Denied(Step.REVOCATION, reason, entry.roster_id, presented.assurance)
+    return VerifiedCredential(
+        credential=entry.roster_id,
+        kind=entry.kind,
+        flags=entry.flags,
+        access_levels=entry.access_levels,
+        expires_at_s=None,
+        assurance=presented.assurance,
+        replay_key=None,
+        holder_key=None,
+        revocation=revocation,
+        pin=entry.pin,
+    )
+
+
+def roster_revocation(roster: Roster, now: Instant) -> Revocation:
+    """Give what a roster says of everybody who stands in it: not revoked, as of its version."""
+    age_s = max(0, now.wall_s - roster.issued_at_s)
+    return Revocation(revoked=False, sequence=roster.version, age_s=age_s, expired=False)
+
+
+def _roster_key(presented: PresentedIdentifier, roster: Roster) -> bytes:
+    if presented.hashed:
+        return presented.identifier
+    return identifier_key(roster.pepper, presented.namespace, presented.identifier)
+
+
+def refused_by_clock(credential: Presented, now: Instant) -> Denied | None:
+    """Check step 3: only what is bound to a nonce, or enrolled, can be judged without knowing the time."""
+    if not isinstance(credential, PresentedCredential) or credential.assurance is Assurance.NONCE_BOUND:
+        return None
+    return _deny(Step.CLOCK, Reason.CLOCK_SUSPECT, credential) if now.clock is ClockState.SUSPECT else None
 
 
 def _deny(step: Step, reason: Reason, credential: PresentedCredential, error: WireError | None = None) -> Denied:
@@ -141,13 +212,13 @@ def _holder(
         rotating.verify_holder(claims.holder_key)
     except WireError as error:
         return _deny(Step.HOLDER, Reason.SIGNATURE_INVALID, credential, error)
-    reason = _freshness(rotating, place, now)
+    reason = _freshness(rotating, credential.nonce, place, now)
     return None if reason is None else _deny(Step.HOLDER, reason, credential)
 
 
-def _freshness(rotating: RotatingPresentation, place: Place, now: Instant) -> Reason | None:
+def _freshness(rotating: RotatingPresentation, nonce: bytes | None, place: Place, now: Instant) -> Reason | None:
     if rotating.nonce is not None:
-        return Reason.NONCE_MISMATCH  # no reader of this release hands out nonces
+        return _binding(rotating.nonce, rotating.audience, nonce, place)
     age_ms = now.wall_ms - rotating.issued_at_s * 1000
     if age_ms >= min(PAST_MS + now.uncertainty_ms, WIDEST_MS) + 1000:
         return Reason.PRESENTATION_EXPIRED
@@ -156,14 +227,22 @@ def _freshness(rotating: RotatingPresentation, place: Place, now: Instant) -> Re
     return None if rotating.audience == place.site else Reason.WRONG_AUDIENCE
 
 
-def _too_old(revocation: Revocation, settings: DoorSettings) -> bool:
-    return revocation.expired or revocation.age_s > settings.max_revocation_age_s
+def _binding(signed: bytes, audience: str, given: bytes | None, place: Place) -> Reason | None:
+    """A nonce that this door gave out a moment ago says that the signature is fresh, whatever the clocks say."""
+    if given is None or not compare_digest(signed, given):
+        return Reason.NONCE_MISMATCH
+    return None if audience == f"{place.site}/{place.door}" else Reason.WRONG_AUDIENCE
 
 
-def _allowed_when_stale(claims: Pass, settings: DoorSettings, now: Instant) -> bool:
-    """Tell whether the door's rule admits a pass all the same.
-
-    NONCE_BOUND_ONLY admits nothing yet: no reader of this release hands out nonces.
-    """
-    recent = now.wall_s - claims.issued_at_s <= settings.recently_issued_s
-    return recent and settings.staleness is StalenessRule.RECENTLY_ISSUED
+def _revocation(
+    revocation: Revocation, settings: DoorSettings, assurance: Assurance, now: Instant, *, issued_at_s: int
+) -> Reason | None:
+    """Check step 8: not revoked, by what is fresh enough or by the door's rule for what is not."""
+    if revocation.revoked:
+        return Reason.REVOKED
+    if not revocation.expired and revocation.age_s <= settings.max_revocation_age_s:
+        return None
+    rule = settings.staleness
+    recent = rule is StalenessRule.RECENTLY_ISSUED and now.wall_s - issued_at_s <= settings.recently_issued_s
+    bound = rule is StalenessRule.NONCE_BOUND_ONLY and assurance is Assurance.NONCE_BOUND
+    return None if recent or bound else Reason.REVOCATION_STALE

@@ -12,15 +12,16 @@ from typing import TYPE_CHECKING
 
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from edge.core.credential import Medium, Presentation, PresentedCredential, read_credential
+from edge.core.credential import Medium, Presentation, PresentedCredential, read_code
 from edge.core.effects import CommitGrant, Effect, EventDraft, Record, Show
 from edge.core.instant import Instant
+from edge.core.orders import Orders
 from edge.core.policy import PolicyState
 from edge.core.tap import GrantDurable, Input, State, Tap, handle
 from edge.core.trust import HeldStatus, TrustState
 from edge.core.verify import Place
 from wire.keys import Ed25519Signer, P256Signer
-from wire.names import ClockState, DoorId, KeyPurpose, PassFlags, PassId, PassKind, Tenant
+from wire.names import ClockState, DoorId, DoorMode, KeyPurpose, PassFlags, PassId, PassKind, Tenant
 from wire.passes import Pass, make_pass_id, seal_pass
 from wire.policy import ALWAYS, PolicyBundle, Schedule, open_policy, seal_policy
 from wire.presentation import seal_presentation
@@ -125,7 +126,7 @@ def code(*, signed_at_s: int = NOW_S, kind: PassKind = PassKind.STANDARD, index:
 
 def read(payload: bytes) -> PresentedCredential:
     """What a code of good form holds."""
-    credential = read_credential(payload)
+    credential = read_code(payload)
     assert isinstance(credential, PresentedCredential)
     return credential
 
@@ -221,12 +222,20 @@ def policy(
 
 def door(settings: DoorSettings | None = None) -> State:
     """A door with the campus's trust and a policy with these settings."""
-    return State(place=PLACE, trust=trust(), policy=policy(settings), clock=ClockState.TRUSTED)
+    mode = DoorMode.LOCKED if settings is None else settings.mode
+    return State(
+        place=PLACE, trust=trust(), policy=policy(settings), orders=Orders(rest=mode), clock=ClockState.TRUSTED
+    )
+
+
+def presented(payload: bytes, reader: str = READER) -> Presentation:
+    """Something as a reader of codes delivers it."""
+    return Presentation(reader, Medium.QR, payload, MONOTONIC_MS)
 
 
 def tap(payload: bytes, reader: str = READER) -> Tap:
     """Something read at a reader."""
-    return Tap(Presentation(reader, Medium.QR, payload, MONOTONIC_MS))
+    return Tap(presented(payload, reader))
 
 
 def durable(state: State, commit: CommitGrant, now: Instant = NOW, *, seq: int = 1) -> tuple[State, tuple[Effect, ...]]:

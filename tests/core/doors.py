@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from edge.core.door import Circumstances, DoorState, LineState, Mode, Trigger, step
+from edge.core.door import step
+from edge.core.door_state import Circumstances, DoorState, LineState, Mode, Trigger
 from edge.core.effects import Effect, Energise, Record, Secure
 from tests.core.campus import instant
 from wire.names import DoorMode, EventKind, RelockRule
@@ -37,7 +38,7 @@ def at(
     """The circumstances `later_ms` after the usual moment."""
     base = settings or DoorSettings(mode=mode)
     chosen = base if relock is None else replace(base, relock=relock)
-    return Circumstances(settings=chosen, now=instant(later_ms), hold_ms=hold_ms, cause_seq=cause_seq)
+    return Circumstances(settings=chosen, rest=chosen.mode, now=instant(later_ms), hold_ms=hold_ms, cause_seq=cause_seq)
 
 
 def resting(mode: Mode) -> DoorState:

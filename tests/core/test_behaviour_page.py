@@ -7,7 +7,7 @@ from dataclasses import fields
 
 import pytest
 
-from edge.core.door import Mode
+from edge.core.door_state import Mode
 from tests.core.denials import refusals
 from tests.support import behaviour_page as page
 from wire.names import Step

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge.core.door import DoorState, InputLine, LineState, Mode, Trigger, next_deadline_ms, on_line, on_time, step
+from edge.core.door import next_deadline_ms, on_line, on_time, step
+from edge.core.door_state import DoorState, InputLine, LineState, Mode, Trigger
 from edge.core.effects import Effect
 from tests.core.campus import MONOTONIC_MS
 from tests.core.doors import CLOSED_DOOR, at, kinds, moves, resting

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from edge.core import tap as taps
-from edge.core.credential import read_credential
+from edge.core.credential import read_code
 from edge.core.effects import Denied, Feedback, Record, Show, feedback_of
 from edge.core.replay import ReplayMarks, make_mark
 from edge.core.tap import handle, judge
@@ -29,6 +29,7 @@ from tests.core.campus import (
     pass_id,
     policy,
     present,
+    presented,
     status,
     tap,
     trust,
@@ -209,15 +210,15 @@ def test_each_reason_has_its_class(reason: Reason):
 def test_a_form_that_cannot_be_read_names_the_parsers_fault(
     payload: bytes, step: Step, reason: Reason, fault: WireReason
 ):
-    assert read_credential(payload) == Denied(step, reason, fault=fault.value)
+    assert read_code(payload) == Denied(step, reason, fault=fault.value)
 
 
 def test_a_signature_that_does_not_hold_names_the_parsers_fault():
     forged = present(forge(claims(), signer=KEYS.stranger, named=KEYS.issuer))
-    found = judge(door(), forged, NOW)
+    found = judge(door(), presented(forged), NOW)
     assert isinstance(found, Denied)
     assert found.fault == WireReason.SIGNATURE_INVALID.value
-    stolen = judge(door(), present(issue(), signer=KEYS.thief), NOW)
+    stolen = judge(door(), presented(present(issue(), signer=KEYS.thief)), NOW)
     assert isinstance(stolen, Denied)
     assert stolen.fault == WireReason.SIGNATURE_INVALID.value
 

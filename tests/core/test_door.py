@@ -13,17 +13,13 @@ from edge.core.door import (
     TABLE,
     UNLOCKED_HOLD_MS,
     UNLOCKED_RENEW_MS,
-    DoorState,
-    InputLine,
-    LineState,
-    Mode,
-    Trigger,
     next_deadline_ms,
     on_line,
     on_time,
     reset_fire,
     step,
 )
+from edge.core.door_state import DoorState, InputLine, LineState, Mode, Trigger
 from edge.core.effects import Energise, Secure
 from tests.core.campus import MONOTONIC_MS
 from tests.core.doors import BASE, CLOSED_DOOR, at, kinds, moves, resting

@@ -13,7 +13,7 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from edge.core.door import InputLine, LineState, Mode
+from edge.core.door_state import InputLine, LineState, Mode
 from edge.core.effects import CommitGrant, Effect, Energise, Record, Secure
 from edge.core.instant import Instant
 from edge.core.policy import PolicyState

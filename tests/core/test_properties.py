@@ -25,6 +25,7 @@ from tests.core.campus import (
     drafts,
     instant,
     policy,
+    presented,
     printed,
     status,
     tap,
@@ -96,7 +97,7 @@ def test_what_was_seen_before_decides_nothing(payload: bytes, now: Instant, seen
     assert start.trust is not None
     warm = PassMemo()
     for each in seen:
-        judge(replace(start, trust=replace(start.trust, memo=warm)), each, now)
+        judge(replace(start, trust=replace(start.trust, memo=warm)), presented(each), now)
     warmed = replace(start, trust=replace(start.trust, memo=warm))
     assert handle(start, tap(payload), now) == handle(warmed, tap(payload), now)
 
@@ -104,8 +105,8 @@ def test_what_was_seen_before_decides_nothing(payload: bytes, now: Instant, seen
 @given(st.sampled_from(CODES), instants)
 def test_asking_changes_nothing(payload: bytes, now: Instant):
     state = door()
-    before = judge(state, payload, now)
-    assert judge(state, payload, now) == before
+    before = judge(state, presented(payload), now)
+    assert judge(state, presented(payload), now) == before
     _, effects = handle(replace(state, clock=now.clock), tap(payload), now)
     assert bool(commits(effects)) is not isinstance(before, Denied)
 
@@ -213,16 +214,16 @@ near = st.builds(
 def test_revoking_and_reducing_never_turn_a_denial_into_a_grant(
     data: st.DataObject, rules: Rules, payload: bytes, now: Instant
 ):
-    if isinstance(judge(rules.state(), payload, now), Denied):
+    if isinstance(judge(rules.state(), presented(payload), now), Denied):
         less = data.draw(_changed(_REDUCTIONS, rules))
-        assert isinstance(judge(less.state(), payload, now), Denied)
+        assert isinstance(judge(less.state(), presented(payload), now), Denied)
 
 
 @given(all_rules, st.sampled_from(CODES), near)
 def test_no_grant_without_every_check(rules: Rules, payload: bytes, now: Instant):
     """A grant under any rules still needs its issuer's key, a list, a level, and an open mode."""
     state = rules.state()
-    if isinstance(judge(state, payload, now), Denied):
+    if isinstance(judge(state, presented(payload), now), Denied):
         return
     for take_away in (
         replace(rules, issuer_known=False),
@@ -231,6 +232,6 @@ def test_no_grant_without_every_check(rules: Rules, payload: bytes, now: Instant
         replace(rules, revoked=frozenset({42, 43})),
         replace(rules, settings=replace(rules.settings, mode=DoorMode.BLOCKED)),
     ):
-        assert isinstance(judge(take_away.state(), payload, now), Denied)
-    assert isinstance(judge(replace(state, trust=None), payload, now), Denied)
-    assert isinstance(judge(replace(state, policy=None), payload, now), Denied)
+        assert isinstance(judge(take_away.state(), presented(payload), now), Denied)
+    assert isinstance(judge(replace(state, trust=None), presented(payload), now), Denied)
+    assert isinstance(judge(replace(state, policy=None), presented(payload), now), Denied)

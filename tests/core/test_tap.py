@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from edge.core.door import InputLine, LineState, Mode
+from edge.core.door_state import InputLine, LineState, Mode
 from edge.core.effects import (
     CommitGrant,
     Effect,

@@ -14,7 +14,7 @@ import pytest
 from edge.clock import SimulatedClock
 from edge.controller import LATE_COMMIT_S, SLOW_COMMIT_S, Controller
 from edge.core.credential import Medium, Presentation
-from edge.core.door import InputLine, LineState
+from edge.core.door_state import InputLine, LineState
 from edge.core.effects import Feedback
 from edge.core.tap import LineChanged, State, Tap
 from edge.core.verify import Place

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 
 from edge.core import door as doors
 from edge.core import flood, replay, tap, trust, verify
-from edge.core.door import TABLE, DoorState, LineState, Mode, Trigger
+from edge.core.door import TABLE
+from edge.core.door_state import DoorState, LineState, Mode, Trigger
 from edge.core.effects import feedback_of
 from tests.core.denials import refusals
 from tests.core.doors import BASE, at, resting

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from edge.core.door import Circumstances, DoorState, LineState, Mode, Trigger, step
+from edge.core.door import step
+from edge.core.door_state import Circumstances, DoorState, LineState, Mode, Trigger
 from edge.core.effects import Effect, Energise, Record, Secure
 from edge.core.instant import Instant
 from wire.names import ClockState, DoorMode, RelockRule

@@ -1,0 +1,75 @@
+"""How the parts of `handle` join: each gives a state and effects, and every effect leaves by one way.
+
+Invariant: what an effect carries to be remembered is remembered in the state that leaves with it, and every event names
+the versions it was decided under.
+Must not: decide.
+"""
+
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from typing import TypeAlias, TypeVar
+
+from edge.core.door_state import Circumstances, DoorState
+from edge.core.effects import Effect, EventDraft, Journaling, Record
+from edge.core.instant import Instant
+from edge.core.state import State
+from wire.names import EventKind
+from wire.settings import DoorSettings
+
+Outcome: TypeAlias = tuple[State, tuple[Effect, ...]]
+_T = TypeVar("_T")
+
+
+def then(outcome: Outcome, step: Callable[[State], Outcome]) -> Outcome:
+    """Go on from an outcome; the effects stay in order."""
+    state, effects = outcome
+    state, more = step(state)
+    return state, (*effects, *more)
+
+
+def for_each(state: State, items: Iterable[_T], step: Callable[[State, _T], Outcome]) -> Outcome:
+    """Take one step for each item, from the state that the one before left."""
+    effects: list[Effect] = []
+    for item in items:
+        state, more = step(state, item)
+        effects.extend(more)
+    return state, tuple(effects)
+
+
+def emit(state: State, *effects: Effect) -> Outcome:
+    """Let effects leave: events stamped, what they carry remembered."""
+    memory = state.memory
+    for effect in effects:
+        if isinstance(effect, Journaling):
+            memory = memory.with_memos(effect.memos)
+    return replace(state, memory=memory), tuple(_versioned(effect, state) for effect in effects)
+
+
+def _versioned(effect: Effect, state: State) -> Effect:
+    if not isinstance(effect, Journaling):
+        return effect
+    policy = 0 if state.policy is None else state.policy.bundle.version
+    trust = 0 if state.trust is None else state.trust.bundle.version
+    return replace(effect, draft=replace(effect.draft, policy_version=policy, trust_version=trust))
+
+
+def note(state: State, kind: EventKind | None, now: Instant) -> Outcome:
+    """Journal that something happened; None for nothing."""
+    return (state, ()) if kind is None else emit(state, Record(EventDraft(kind=kind, at=now)))
+
+
+def move(state: State, door: DoorState, effects: tuple[Effect, ...]) -> Outcome:
+    """Take over what the door's table gave."""
+    return emit(replace(state, door=door), *effects)
+
+
+def settings_of(state: State) -> DoorSettings:
+    """Give the settings in force; the defaults admit nobody, since no level stands beside them."""
+    return DoorSettings() if state.policy is None else state.policy.bundle.settings
+
+
+def circumstances(state: State, now: Instant, *, hold_ms: int = 0, cause_seq: int = 0) -> Circumstances:
+    """Give what an action on the door needs to know."""
+    return Circumstances(
+        settings=settings_of(state), rest=state.orders.rest, now=now, hold_ms=hold_ms, cause_seq=cause_seq
+    )
