@@ -157,18 +157,25 @@ def _follow_orders(state: State, now: Instant) -> Outcome:
     state = replace(state, orders=ordered)
     if not changed:
         return state, ()
-    record = Record(EventDraft(kind=EventKind.MODE_CHANGED, at=now, rule=ordered.rule))
     outcome = move(state, *doors.step(state.door, Trigger.POLICY, circumstances(state, now)))
-    return then(outcome, lambda before: emit(before, record))
+    return then(outcome, lambda before: _note_mode(before, now))
+
+
+def _note_mode(state: State, now: Instant) -> Outcome:
+    return emit(state, Record(EventDraft(kind=EventKind.MODE_CHANGED, at=now, rule=state.orders.rule)))
 
 
 def _replace_policy(state: State, policy: PolicyState, kind: EventKind | None, now: Instant) -> Outcome:
-    """Put newer rules into force; what they change in how the door rests follows, as at any other moment."""
-    began, ends = settings_of(state).maintenance, policy.bundle.settings.maintenance
-    state = replace(state, policy=policy)
-    outcome = note(state, kind, now)
-    if began is not ends:
-        told = EventKind.MAINTENANCE_STARTED if ends else EventKind.MAINTENANCE_ENDED
+    """Put newer rules into force, in the door too: also the first ones, after which it is known to be secured."""
+    mutes, muted = policy.bundle.settings.maintenance, settings_of(state).maintenance
+    rested = state.orders.rest
+    state = replace(state, policy=policy, orders=orders.follow(state.orders, policy, now))
+    outcome = move(state, *doors.step(state.door, Trigger.POLICY, circumstances(state, now)))
+    outcome = then(outcome, lambda before: note(before, kind, now))
+    if state.orders.rest is not rested:
+        outcome = then(outcome, lambda before: _note_mode(before, now))
+    if mutes is not muted:
+        told = EventKind.MAINTENANCE_STARTED if mutes else EventKind.MAINTENANCE_ENDED
         outcome = then(outcome, lambda before: note(before, told, now))
     before_s = policy.bundle.settings.forget_presence_before_s
     memos = state.memory.to_forget(MemoKind.PRESENCE, lambda value: value[-1] < before_s)

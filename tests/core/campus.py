@@ -13,15 +13,16 @@ from typing import TYPE_CHECKING
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from edge.core.credential import Medium, Presentation, PresentedCredential, read_code
-from edge.core.effects import CommitGrant, Effect, EventDraft, Record, Show
+from edge.core.effects import CommitCommand, CommitGrant, Effect, EventDraft, Record, Show
 from edge.core.instant import Instant
 from edge.core.orders import Orders
 from edge.core.policy import PolicyState
-from edge.core.tap import GrantDurable, Input, State, Tap, handle
+from edge.core.tap import CommandDurable, CommandReceived, GrantDurable, Input, State, Tap, handle
 from edge.core.trust import HeldStatus, TrustState
 from edge.core.verify import Place
+from wire.command import Command, seal_command
 from wire.keys import Ed25519Signer, P256Signer
-from wire.names import ClockState, DoorId, DoorMode, KeyPurpose, PassFlags, PassId, PassKind, Tenant
+from wire.names import Action, ClockState, DoorId, DoorMode, KeyPurpose, PassFlags, PassId, PassKind, Tenant
 from wire.passes import Pass, make_pass_id, seal_pass
 from wire.policy import ALWAYS, PolicyBundle, Schedule, open_policy, seal_policy
 from wire.presentation import seal_presentation
@@ -65,6 +66,7 @@ class Keys:
     issuer: Ed25519Signer = field(default_factory=lambda: Ed25519Signer(b"\x02" * 32))
     status: Ed25519Signer = field(default_factory=lambda: Ed25519Signer(b"\x03" * 32))
     policy: Ed25519Signer = field(default_factory=lambda: Ed25519Signer(b"\x04" * 32))
+    command: Ed25519Signer = field(default_factory=lambda: Ed25519Signer(b"\x07" * 32))
     stranger: Ed25519Signer = field(default_factory=lambda: Ed25519Signer(b"\x05" * 32))
     holder: P256Signer = field(default_factory=lambda: p256_signer(0xA11CE))
     thief: P256Signer = field(default_factory=lambda: p256_signer(0xB0B))
@@ -161,6 +163,7 @@ def bundle(*keys: TrustedKey, version: int = 1) -> TrustBundle:
         trusted(KEYS.issuer, KeyPurpose.PASS),
         trusted(KEYS.status, KeyPurpose.STATUS),
         trusted(KEYS.policy, KeyPurpose.POLICY),
+        trusted(KEYS.command, KeyPurpose.COMMAND),
     )
     made = TrustBundle(tenant=TENANT, version=version, issued_at_s=NOW_S - DAY_S, keys=keys or usual)
     return open_trust(seal_trust(made, KEYS.root), KEYS.root.public_key)
@@ -236,6 +239,37 @@ def presented(payload: bytes, reader: str = READER) -> Presentation:
 def tap(payload: bytes, reader: str = READER) -> Tap:
     """Something read at a reader."""
     return Tap(presented(payload, reader))
+
+
+def command(
+    action: Action = Action.RESET_FIRE,
+    *,
+    counter: int = 1,
+    issued_at_s: int = NOW_S,
+    lifetime_s: int = 60,
+    target: DoorId = DOOR,
+    signer: Signer | None = None,
+) -> bytes:
+    """A signed command."""
+    made = Command(
+        command_id=counter.to_bytes(16, "big"),
+        target=target,
+        action=action,
+        issued_at_s=issued_at_s,
+        expires_at_s=issued_at_s + lifetime_s,
+        counter=counter,
+    )
+    return seal_command(made, KEYS.command if signer is None else signer)
+
+
+def commanded(state: State, data: bytes, now: Instant = NOW, *, seq: int = 1) -> tuple[State, tuple[Effect, ...]]:
+    """Give a door a command, and its place in the journal if it took it."""
+    state, effects = handle(state, CommandReceived(data), now)
+    taken = [effect for effect in effects if isinstance(effect, CommitCommand)]
+    if not taken:
+        return state, effects
+    state, more = handle(state, CommandDurable(taken[0].command, seq), now)
+    return state, (*effects, *more)
 
 
 def durable(state: State, commit: CommitGrant, now: Instant = NOW, *, seq: int = 1) -> tuple[State, tuple[Effect, ...]]:

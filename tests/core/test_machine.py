@@ -14,12 +14,13 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from edge.core.door_state import InputLine, LineState, Mode
-from edge.core.effects import CommitGrant, Effect, Energise, Record, Secure
+from edge.core.effects import CommitCommand, CommitGrant, Effect, Energise, Record, Secure
 from edge.core.instant import Instant
 from edge.core.policy import PolicyState
 from edge.core.tap import (
     LATE_MS,
-    FireReset,
+    CommandDurable,
+    CommandReceived,
     GrantDurable,
     GrantFailed,
     Input,
@@ -39,6 +40,7 @@ from tests.core.campus import (
     NOW_MS,
     SITE,
     code,
+    command,
     door,
     policy,
     present,
@@ -50,7 +52,7 @@ from tests.core.campus import (
 from tests.core.campus import issue as issue_pass
 from tests.core.denials import NONCE
 from tests.core.doors import BASE
-from wire.names import Assurance, ClockState, DoorMode, EventKind, PassKind, RelockRule, SuspectRule
+from wire.names import Action, Assurance, ClockState, DoorMode, EventKind, PassKind, RelockRule, SuspectRule
 from wire.passes import make_pass_id
 from wire.settings import DoorSettings
 
@@ -94,6 +96,7 @@ class Door(RuleBasedStateMachine):
         self.granted_codes: set[bytes] = set()
         self.mode = DoorMode.LOCKED
         self.fire_line = LineState.UNKNOWN
+        self.commands = 0
         self.on_fire = False
         self.revoked: frozenset[int] = frozenset()
         self.allowed_until_ms = 0  # by a grant that was carried out, or by egress
@@ -229,9 +232,13 @@ class Door(RuleBasedStateMachine):
 
     @rule()
     def somebody_resets_the_fire(self) -> None:
-        if self.fire_line is LineState.INACTIVE:
-            self.on_fire = False
-        self.feed(FireReset(), may_release=self.mode is DoorMode.UNLOCKED)
+        self.commands += 1
+        data = command(Action.RESET_FIRE, counter=self.commands, issued_at_s=self.wall_ms // 1000)
+        for effect in self.feed(CommandReceived(data), may_release=False):
+            if isinstance(effect, CommitCommand):
+                if self.fire_line is LineState.INACTIVE:
+                    self.on_fire = False
+                self.feed(CommandDurable(effect.command, 1), may_release=self.mode is DoorMode.UNLOCKED)
 
     @rule(
         mode=st.sampled_from(DoorMode),
@@ -302,6 +309,16 @@ TestDoor = Door.TestCase
 
 
 def test_the_machine_knows_every_input():
-    fed = {Tap, GrantDurable, GrantFailed, LineChanged, FireReset, TimeDue, TrustReplaced, PolicyReplaced}
+    fed = {
+        Tap,
+        GrantDurable,
+        GrantFailed,
+        LineChanged,
+        CommandReceived,
+        CommandDurable,
+        TimeDue,
+        TrustReplaced,
+        PolicyReplaced,
+    }
     names = {kind.__name__ for kind in Input.__args__}
     assert names - {kind.__name__ for kind in fed} == {"Noted"}

@@ -9,7 +9,8 @@ import pytest
 
 from edge.core.effects import Denied
 from edge.core.instant import Instant
-from edge.core.policy import Granted, PolicyState, decide
+from edge.core.memory import Memory
+from edge.core.policy import Granted, PolicyState, Situation, decide
 from edge.core.schedule import is_active
 from edge.core.verify import VerifiedCredential, verify
 from tests.core.campus import LEVEL, NOW, PLACE, instant, issue, pass_id, policy, present, printed, read, trust
@@ -34,8 +35,11 @@ def holder(
     return verified(present(issue(kind=kind, flags=flags, access_levels=levels)))
 
 
+SITUATION = Situation(reader="outside", interlocked=False, memory=Memory())
+
+
 def outcome(credential: VerifiedCredential, rules: PolicyState, now: Instant = NOW) -> Granted | tuple[Step, Reason]:
-    found = decide(credential, rules, now)
+    found = decide(credential, rules, SITUATION, now)
     return (found.step, found.reason) if isinstance(found, Denied) else found
 
 
@@ -110,7 +114,7 @@ def test_any_schedule_of_a_level_admits():
 
 
 def test_a_denial_names_the_credential_and_its_assurance():
-    found = decide(holder(levels=()), policy(), NOW)
+    found = decide(holder(levels=()), policy(), SITUATION, NOW)
     assert found == Denied(Step.ACCESS, Reason.UNAUTHORIZED, pass_id(), Assurance.ROTATING)
 
 

@@ -24,7 +24,6 @@ from edge.core.replay import KEEP_MS
 from edge.core.tap import (
     AWAITED_GRANTS,
     LATE_MS,
-    FireReset,
     GrantDurable,
     GrantFailed,
     Input,
@@ -46,6 +45,8 @@ from tests.core.campus import (
     READER,
     bundle,
     code,
+    command,
+    commanded,
     commits,
     door,
     drafts,
@@ -63,7 +64,7 @@ from tests.core.campus import (
     trust,
 )
 from tests.core.denials import replay_key
-from wire.names import Assurance, ClockState, DoorMode, EventKind, PassFlags, PassKind, Reason, Step
+from wire.names import Action, Assurance, ClockState, DoorMode, EventKind, PassFlags, PassKind, Reason, Step
 from wire.settings import DoorSettings
 
 GARBAGE = tap(b"garbage")
@@ -286,9 +287,9 @@ def test_a_person_resets_a_fire():
         door(), LineChanged(InputLine.FIRE, LineState.ACTIVE), LineChanged(InputLine.FIRE, LineState.INACTIVE)
     )
     assert state.door.mode is Mode.LOCKED_OPEN
-    state, effects = handle(state, FireReset(), NOW)
-    assert (state.door.mode, effects[0]) == (Mode.LOCKED, Secure())
-    assert [draft.kind for draft in drafts(effects)] == [EventKind.FIRE_RESET]
+    state, effects = commanded(state, command(Action.RESET_FIRE))
+    assert (state.door.mode, effects[1]) == (Mode.LOCKED, Secure())
+    assert [draft.kind for draft in drafts(effects)] == [EventKind.COMMAND_EXECUTED, EventKind.FIRE_RESET]
 
 
 def test_time_relocks_the_door():

@@ -39,7 +39,9 @@ def render() -> str:
 def _cell(mode: Mode, trigger: Trigger) -> str:
     settings = DoorSettings(mode=_RESTING.get(mode, DoorMode.LOCKED), relock=RelockRule.AFTER_RELEASE_TIME)
     before = DoorState(mode=mode, contact=LineState.INACTIVE)
-    after, effects = step(before, trigger, Circumstances(settings=settings, now=_NOW, hold_ms=5_000, cause_seq=1))
+    after, effects = step(
+        before, trigger, Circumstances(settings=settings, rest=settings.mode, now=_NOW, hold_ms=5_000, cause_seq=1)
+    )
     said = [name for effect in effects if (name := _name(effect))]
     moved = [] if after.mode is mode else [f"**{after.mode.value}**"]
     return ", ".join(moved + said) or "·"
