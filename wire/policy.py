@@ -24,6 +24,8 @@ MAX_SCHEDULES: Final = 1024
 MAX_WINDOWS: Final = 64
 MAX_HOLIDAYS: Final = 512
 MAX_EXCEPTIONS: Final = 128
+MAX_DAY: Final = 100_000
+"""In the year 2243."""
 MAX_ASSURANCE_HOURS: Final = 64
 MAX_AREA: Final = 0xFFFF
 MAX_PASSAGES: Final = 16
@@ -40,7 +42,6 @@ OUTSIDE: Final = 0
 
 _MAX_TIMEZONE_CHARACTERS: Final = 64
 _MAX_READER_CHARACTERS: Final = 32
-_MAX_DAY: Final = 100_000
 _DAY_S: Final = 86_400
 _FIRST_WEEKDAY: Final = 3
 """1970-01-01 was a Thursday."""
@@ -311,7 +312,7 @@ def _parse_exceptions(value: Value) -> dict[int, tuple[Window, ...]]:
         raise WireError(WireReason.WRONG_TYPE, name)
     if len(value) > MAX_EXCEPTIONS:
         raise WireError(WireReason.OUT_OF_RANGE, name)
-    found = {uint(day, name, _MAX_DAY): _parse_windows(windows) for day, windows in value.items()}
+    found = {uint(day, name, MAX_DAY): _parse_windows(windows) for day, windows in value.items()}
     if any(window.days != ALL_DAYS for windows in found.values() for window in windows):
         raise WireError(WireReason.OUT_OF_RANGE, name)
     return found
@@ -331,7 +332,7 @@ def _parse_window(value: Value) -> Window:
 
 
 def _parse_holidays(items: list[Value]) -> frozenset[int]:
-    days = [uint(item, "policy.holidays", _MAX_DAY) for item in items]
+    days = [uint(item, "policy.holidays", MAX_DAY) for item in items]
     if days != sorted(set(days)):
         raise WireError(WireReason.NOT_CANONICAL, "policy.holidays")
     return frozenset(days)
