@@ -41,7 +41,6 @@ OUTSIDE: Final = 0
 """Area 0 is everywhere that is not counted."""
 
 _MAX_TIMEZONE_CHARACTERS: Final = 64
-_MAX_READER_CHARACTERS: Final = 32
 _DAY_S: Final = 86_400
 _FIRST_WEEKDAY: Final = 3
 """1970-01-01 was a Thursday."""
@@ -356,7 +355,7 @@ def _parse_passages(value: Value) -> dict[str, Passage]:
         raise WireError(WireReason.WRONG_TYPE, name)
     if len(value) > MAX_PASSAGES:
         raise WireError(WireReason.OUT_OF_RANGE, name)
-    return {slug(text(key, name, _MAX_READER_CHARACTERS), name): _parse_passage(item) for key, item in value.items()}
+    return {slug(text(key, name, MAX_TENANT_CHARACTERS), name): _parse_passage(item) for key, item in value.items()}
 
 
 def _parse_passage(value: Value) -> Passage:

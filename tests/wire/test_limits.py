@@ -196,6 +196,11 @@ def _largest_policy() -> PolicyBundle:
     )
 
 
+def test_limits_of_a_policy_are_what_the_page_says():
+    assert (MAX_POLICY_BYTES, MAX_LEVELS, MAX_SCHEDULES, MAX_WINDOWS, MAX_HOLIDAYS) == (524_288, 4096, 1024, 64, 512)
+    assert (MAX_EXCEPTIONS, MAX_ASSURANCE_HOURS, MAX_PASSAGES, MAX_AREAS, MAX_PERSONS) == (128, 64, 16, 32, 1_000_000)
+
+
 def test_policy_with_the_most_of_everything_is_read():
     bundle = _largest_policy()
     data = seal_policy(bundle, POLICY)

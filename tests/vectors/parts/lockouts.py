@@ -41,6 +41,11 @@ def _by(schedule: Schedule, *holidays: int) -> PolicyBundle:
     return replace(_NEXT, levels={1: (5,)}, schedules={5: schedule}, holidays=frozenset(holidays))
 
 
+def _on(weekday: int) -> Schedule:
+    """Active on holidays that are this day of the week; 0 is Monday, as the day of the vectors is."""
+    return Schedule((), (Window(1 << weekday, 0, 1440),))
+
+
 def _unlocking(schedule: Schedule, *, first_person_in: bool = False, mode: DoorMode = DoorMode.LOCKED) -> PolicyBundle:
     settings = DoorSettings(unlock_schedule=5, first_person_in=first_person_in, mode=mode)
     return replace(_EMPTY, settings=settings, schedules={5: schedule})
@@ -48,13 +53,15 @@ def _unlocking(schedule: Schedule, *, first_person_in: bool = False, mode: DoorM
 
 def _new_doors() -> list[Case]:
     week, single = Schedule((_MONDAYS,)), Schedule((), exceptions={_TODAY - 1: _WHOLE})
-    holiday = Schedule((), (_MONDAYS,))
+    over, holiday = _by(Schedule((), exceptions={_TODAY - 2: _WHOLE})), _on(0)
     admits: dict[str, PolicyBundle] = {
         "a level always": _NEXT,
         "a level on Mondays": _by(week),
         "one level of two, by the second of its schedules": replace(_by(Schedule(())), levels={1: (), 2: (5, ALWAYS)}),
         "a level on a holiday to come, a Monday": _by(holiday, _TODAY + 7),
+        "a level on a holiday that may not be over everywhere, a Sunday": _by(_on(6), _TODAY - 1),
         "a level on a single day that may not be over everywhere": _by(single),
+        "a level on a single day, a second before it is over": replace(over, issued_at_s=_TODAY * DAY_S - 1),
         "nobody, but unlocked": _moded(_EMPTY, DoorMode.UNLOCKED),
         "nobody, but unlocked on Mondays": _unlocking(week),
         "nobody, as a person ordered": replace(_EMPTY, locks_out=True),
@@ -67,9 +74,10 @@ def _new_doors() -> list[Case]:
         "locked down": _moded(_NEXT, DoorMode.LOCKED_DOWN),
         "a schedule without windows": _by(Schedule(())),
         "a schedule that is closed on its only day": _by(Schedule((), exceptions={_TODAY: ()})),
-        "a level on a single day that is over": _by(Schedule((), exceptions={_TODAY - 2: _WHOLE})),
+        "a level on a single day that is over": over,
+        "a level on a single day, as soon as it is over": replace(over, issued_at_s=_TODAY * DAY_S),
         "a level on holidays, and there are none": _by(holiday),
-        "a level on a holiday that is over, a Monday": _by(holiday, _TODAY - 7),
+        "a level on a holiday that is over, a Saturday": _by(_on(5), _TODAY - 2),
         "a level on Mondays that are holidays, and it is a Tuesday": _by(holiday, _TODAY + 8),
         "a level on a holiday that is an exception": _by(replace(holiday, exceptions={_TODAY: ()}), _TODAY),
         "unlocked on Mondays after the first person, and there is none": _unlocking(week, first_person_in=True),
