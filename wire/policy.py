@@ -1,12 +1,13 @@
 """The policy bundle of one door: settings, access levels, schedules, areas (docs/spec/policy.md).
 
-Invariant: an empty rule list admits nobody; a level, schedule or area that is named exists.
+Invariant: an empty rule list admits nobody; a schedule that is named exists, an area that is limited is led to.
 Must not: evaluate a schedule; that needs a clock and a time zone.
 """
 
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Final
 
 from wire.codec import Fields, Value, array, decode, encode, member, text, uint
@@ -23,9 +24,15 @@ MAX_SCHEDULES: Final = 1024
 MAX_WINDOWS: Final = 64
 MAX_HOLIDAYS: Final = 512
 MAX_EXCEPTIONS: Final = 128
+MAX_DAY: Final = 100_000
+"""In the year 2243."""
+MAX_ASSURANCE_HOURS: Final = 64
 MAX_AREA: Final = 0xFFFF
 MAX_PASSAGES: Final = 16
-"""As many readers as one door may have."""
+"""Twice the readers that a controller takes."""
+MAX_AREAS: Final = 2 * MAX_PASSAGES
+"""As many as that many readers can join."""
+MAX_PERSONS: Final = 1_000_000
 MINUTES_A_DAY: Final = 1440
 ALL_DAYS: Final = 0x7F
 ALWAYS: Final = 0
@@ -34,9 +41,9 @@ OUTSIDE: Final = 0
 """Area 0 is everywhere that is not counted."""
 
 _MAX_TIMEZONE_CHARACTERS: Final = 64
-_MAX_READER_CHARACTERS: Final = 32
-_MAX_DAY: Final = 100_000
-_MAX_PERSONS: Final = 1_000_000
+_DAY_S: Final = 86_400
+_FIRST_WEEKDAY: Final = 3
+"""1970-01-01 was a Thursday."""
 _TIMEZONE: Final = re.compile(r"[A-Za-z0-9_+-]+(?:/[A-Za-z0-9_+-]+){0,2}")
 _ASSURANCES: Final = {int(level): level for level in Assurance}
 
@@ -57,7 +64,8 @@ class Schedule:
     Attributes:
         windows: the usual week.
         holiday_windows: instead of it on holidays (none: closed then).
-        exceptions: instead of both on single days, given as days since 1970-01-01 (none: closed then).
+        exceptions: instead of both on single days, given as days since 1970-01-01 (none: closed then); their windows
+            name ALL_DAYS, as the day stands there already.
     """
 
     windows: tuple[Window, ...]
@@ -83,7 +91,7 @@ class Passage:
 
 @dataclass(frozen=True, slots=True)
 class Area:
-    """How many may be inside, and from how many on a warning is given; 0 for no limit, no warning."""
+    """How many may be inside, and from how many on a warning is given (not beyond the limit); 0 for neither."""
 
     limit: int
     warning: int
@@ -97,9 +105,9 @@ class PolicyBundle:
         timezone: IANA name in which schedules are read.
         levels: access level -> the schedules in any of which it admits here.
         holidays: days as days since 1970-01-01, in local time.
-        assurance_hours: stronger demands by the hour; the strongest that is active counts.
+        assurance_hours: stronger demands by the hour, by ascending schedule; the strongest that is active counts.
         passages: reader id -> the areas it joins; a reader that is not named leads nowhere that is counted.
-        areas: those whose occupancy is limited.
+        areas: those whose occupancy is limited; a passage leads into or out of each.
         locks_out: a person ordered that nobody, or nobody of before, is admitted any more (`refuse_lockout`).
     """
 
@@ -167,8 +175,10 @@ def open_policy(data: bytes, key: PublicKey) -> PolicyBundle:
 def refuse_lockout(bundle: PolicyBundle, held: PolicyBundle | None) -> None:
     """Refuse a bundle that shuts everybody out without saying that a person ordered it.
 
-    Shut out is everybody when no level ever admits, when the mode lets no usual pass through, or when no level that
-    admitted under the bundle held before still does: nobody who came in yesterday comes in tomorrow.
+    Shut out is everybody when nobody is admitted at any time after the bundle's issue, or when no level that admits
+    under the bundle held still does: nobody who came in yesterday comes in tomorrow. The second is judged from one
+    version to the next only: who missed one cannot tell what was ordered in it, and the cloud has judged each
+    (docs/spec/policy.md, rules 13 to 15).
 
     Args:
         bundle: the newer one.
@@ -177,24 +187,45 @@ def refuse_lockout(bundle: PolicyBundle, held: PolicyBundle | None) -> None:
     Raises:
         WireError: LOCKS_OUT; the one held stays in force.
     """
-    admitting = _admitting(bundle)
-    before = set() if held is None else _admitting(held)
-    if not bundle.locks_out and (not admitting or (before and not admitting & before)):
+    if bundle.locks_out or bundle.settings.mode is DoorMode.UNLOCKED:
+        return
+    since = bundle.issued_at_s // _DAY_S - 1  # what came before is over everywhere: no zone is a day behind UTC
+    admitting = _admitting(bundle, since)
+    if not admitting and not _unlocks(bundle, since):
         raise WireError(WireReason.LOCKS_OUT, "policy")
+    before = _admitting(held, since) if held is not None and bundle.version <= held.version + 1 else set()
+    if before and not admitting & before:
+        raise WireError(WireReason.LOCKS_OUT, "policy.levels")
 
 
-def _admitting(bundle: PolicyBundle) -> set[int]:
-    """Give the levels that admit at any time at all."""
+def _admitting(bundle: PolicyBundle, since: int) -> set[int]:
+    """Give the levels that admit at any time from a day on."""
     if bundle.settings.mode in (DoorMode.BLOCKED, DoorMode.LOCKED_DOWN):
         return set()
-    return {level for level, ids in bundle.levels.items() if any(_ever_active(bundle, number) for number in ids)}
+    active = _ever_active(bundle, since)
+    return {level for level, ids in bundle.levels.items() if active.intersection(ids)}
 
 
-def _ever_active(bundle: PolicyBundle, number: int) -> bool:
-    if number == ALWAYS:
+def _unlocks(bundle: PolicyBundle, since: int) -> bool:
+    """Tell whether the door ever rests unlocked of itself, so that nobody needs a level."""
+    settings = bundle.settings
+    usual = settings.mode is DoorMode.LOCKED and not settings.first_person_in
+    return usual and settings.unlock_schedule in _ever_active(bundle, since) - {ALWAYS}
+
+
+def _ever_active(bundle: PolicyBundle, since: int) -> set[int]:
+    """Give the schedules that are active at any time from a day on."""
+    found = {number for number, schedule in bundle.schedules.items() if _comes(schedule, bundle.holidays, since)}
+    return {ALWAYS, *found}
+
+
+def _comes(schedule: Schedule, holidays: frozenset[int], since: int) -> bool:
+    if schedule.windows:  # a week comes again, whatever single days say
         return True
-    schedule = bundle.schedules[number]
-    return bool(schedule.windows or schedule.holiday_windows or any(schedule.exceptions.values()))
+    weekdays = {(day + _FIRST_WEEKDAY) % 7 for day in holidays if day >= since and day not in schedule.exceptions}
+    bits = sum(1 << weekday for weekday in weekdays)
+    on_holidays = any(window.days & bits for window in schedule.holiday_windows)
+    return on_holidays or any(windows for day, windows in schedule.exceptions.items() if day >= since)
 
 
 def _parse_bundle(payload: bytes) -> PolicyBundle:
@@ -209,7 +240,7 @@ def _parse_bundle(payload: bytes) -> PolicyBundle:
         levels=_parse_levels(fields.value(7, "levels")),
         schedules=_parse_schedules(fields.value(8, "schedules")),
         holidays=_parse_holidays(fields.array(9, "holidays", MAX_HOLIDAYS)),
-        assurance_hours=_parse_assurance_hours(fields.array(10, "assurance_hours", MAX_WINDOWS)),
+        assurance_hours=_parse_assurance_hours(fields.array(10, "assurance_hours", MAX_ASSURANCE_HOURS)),
         passages=_parse_passages(fields.value(11, "passages")),
         areas=_parse_areas(fields.value(12, "areas")),
         locks_out=fields.flag(13, "locks_out"),
@@ -220,7 +251,7 @@ def _parse_bundle(payload: bytes) -> PolicyBundle:
 
 
 def _check_named(bundle: PolicyBundle) -> None:
-    """Refuse a schedule that is named and not there."""
+    """Refuse a schedule that is named and not there, and a limit of an area that nobody enters or leaves here."""
     known = {ALWAYS, *bundle.schedules}
     if any(number not in known for ids in bundle.levels.values() for number in ids):
         raise WireError(WireReason.UNKNOWN_VALUE, "policy.levels")
@@ -228,6 +259,9 @@ def _check_named(bundle: PolicyBundle) -> None:
         raise WireError(WireReason.UNKNOWN_VALUE, "policy.assurance_hours")
     if bundle.settings.unlock_schedule not in known:
         raise WireError(WireReason.UNKNOWN_VALUE, "policy.settings.unlock_schedule")
+    joined = {area for each in bundle.passages.values() for area in (each.out_of, each.into)}
+    if not joined.issuperset(bundle.areas):
+        raise WireError(WireReason.UNKNOWN_VALUE, "policy.areas")
 
 
 def _parse_timezone(name: str) -> str:
@@ -277,7 +311,10 @@ def _parse_exceptions(value: Value) -> dict[int, tuple[Window, ...]]:
         raise WireError(WireReason.WRONG_TYPE, name)
     if len(value) > MAX_EXCEPTIONS:
         raise WireError(WireReason.OUT_OF_RANGE, name)
-    return {uint(day, name, _MAX_DAY): _parse_windows(windows) for day, windows in value.items()}
+    found = {uint(day, name, MAX_DAY): _parse_windows(windows) for day, windows in value.items()}
+    if any(window.days != ALL_DAYS for windows in found.values() for window in windows):
+        raise WireError(WireReason.OUT_OF_RANGE, name)
+    return found
 
 
 def _parse_windows(value: Value) -> tuple[Window, ...]:
@@ -294,7 +331,7 @@ def _parse_window(value: Value) -> Window:
 
 
 def _parse_holidays(items: list[Value]) -> frozenset[int]:
-    days = [uint(item, "policy.holidays", _MAX_DAY) for item in items]
+    days = [uint(item, "policy.holidays", MAX_DAY) for item in items]
     if days != sorted(set(days)):
         raise WireError(WireReason.NOT_CANONICAL, "policy.holidays")
     return frozenset(days)
@@ -303,10 +340,13 @@ def _parse_holidays(items: list[Value]) -> frozenset[int]:
 def _parse_assurance_hours(items: list[Value]) -> tuple[AssuranceHours, ...]:
     name = "policy.assurance_hours"
     pairs = [_parts(item, name, 2) for item in items]
-    return tuple(
+    hours = tuple(
         AssuranceHours(uint(schedule, name, MAX_ACCESS_LEVEL), member(assurance, name, _ASSURANCES))
         for schedule, assurance in pairs
     )
+    if any(earlier.schedule >= later.schedule for earlier, later in pairwise(hours)):
+        raise WireError(WireReason.NOT_CANONICAL, name)
+    return hours
 
 
 def _parse_passages(value: Value) -> dict[str, Passage]:
@@ -315,7 +355,7 @@ def _parse_passages(value: Value) -> dict[str, Passage]:
         raise WireError(WireReason.WRONG_TYPE, name)
     if len(value) > MAX_PASSAGES:
         raise WireError(WireReason.OUT_OF_RANGE, name)
-    return {slug(text(key, name, _MAX_READER_CHARACTERS), name): _parse_passage(item) for key, item in value.items()}
+    return {slug(text(key, name, MAX_TENANT_CHARACTERS), name): _parse_passage(item) for key, item in value.items()}
 
 
 def _parse_passage(value: Value) -> Passage:
@@ -330,9 +370,10 @@ def _parse_passage(value: Value) -> Passage:
 def _parse_areas(value: Value) -> dict[int, Area]:
     name = "policy.areas"
     found: dict[int, Area] = {}
-    for number, item in _numbered(value, name, MAX_PASSAGES).items():
+    for number, item in _numbered(value, name, MAX_AREAS).items():
         limit, warning = _parts(item, name, 2)
-        if number == OUTSIDE:
+        area = Area(uint(limit, name, MAX_PERSONS), uint(warning, name, MAX_PERSONS))
+        if number == OUTSIDE or 0 < area.limit < area.warning:
             raise WireError(WireReason.OUT_OF_RANGE, name)
-        found[number] = Area(uint(limit, name, _MAX_PERSONS), uint(warning, name, _MAX_PERSONS))
+        found[number] = area
     return found

@@ -27,10 +27,14 @@ class DoorSettings:
 
     Attributes:
         unlock_schedule: while it is active the door rests unlocked; 0 for none.
+        first_person_in: that begins only with a first grant.
+        maintenance: alarms are journaled and sound nowhere.
+        interlock: nobody is admitted while the door that this one is paired with is open.
         lock_time_ms: how long the bolt may take to follow an order, by the lock monitor; 0 when there is none.
-        anti_passback_s: for TIMED, how long after one grant the same holder is refused.
+        anti_passback_s: for TIMED, how long after one grant the same holder is refused; never 0 then.
         forget_presence_before_s: who was where is forgotten if it was noted before this moment.
         double_tap_ms: two grants of one staff pass within this time keep the door unlocked, or end that; 0 for never.
+        escorts: how many hosts a visitor needs; 0 for none.
         companion_ms: how long a door waits for a PIN, a second person or an escort.
         pin_below: credentials weaker than this need a PIN; IDENTIFIER for never.
         pin_attempts: wrong PINs of one credential after which none is taken for `pin_block_s`.
@@ -106,6 +110,16 @@ _READ: Final[tuple[tuple[str, Callable[[Value, str], int]], ...]] = (
 """Each setting, in the order of its key (1, 2, 3 …), and how it is read."""
 
 
+_RULES: Final[tuple[Callable[[DoorSettings], bool], ...]] = (
+    lambda item: item.release_time_ms > 0,
+    lambda item: item.companion_ms > 0,
+    lambda item: item.pin_attempts > 0 and item.pin_block_s > 0,
+    lambda item: item.pre_alarm_ms <= item.open_time_ms,
+    lambda item: item.anti_passback is not AntiPassbackRule.TIMED or item.anti_passback_s > 0,
+)
+"""Time to pass and to wait for companions, an end to guessing a PIN, a pre-alarm before its alarm, a time for TIMED."""
+
+
 def settings_value(item: DoorSettings) -> dict[int | str, Value]:
     """Give the settings as the bundle holds them."""
     return {key: _plain(getattr(item, name)) for key, (name, _) in enumerate(_READ, start=1)}
@@ -119,8 +133,7 @@ def parse_settings(value: Value) -> DoorSettings:
     """Read the settings.
 
     Raises:
-        WireError: one is missing, unknown or out of its range; a pre-alarm that is longer than the open time; no time
-            to pass, to wait for companions, or no attempt at a PIN.
+        WireError: one is missing, unknown or out of its range, or they contradict each other.
     """
     fields = Fields(value, "policy.settings")
     read = {
@@ -129,8 +142,6 @@ def parse_settings(value: Value) -> DoorSettings:
     }
     fields.close()
     settings = DoorSettings(**read)  # type: ignore[arg-type]  # the table pairs each name with its reader
-    if not settings.release_time_ms or not settings.companion_ms or not settings.pin_attempts:
-        raise WireError(WireReason.OUT_OF_RANGE, "policy.settings")
-    if settings.pre_alarm_ms > settings.open_time_ms:
+    if not all(rule(settings) for rule in _RULES):
         raise WireError(WireReason.OUT_OF_RANGE, "policy.settings")
     return settings

@@ -1,10 +1,11 @@
 """Door policies: validated, signed, stored under rising versions.
 
-Invariant: a version of a door's policy is signed once and never changes.
+Invariant: a version of a door's policy is signed once and never changes; none locks everybody out unless ordered.
 Must not: decide who is admitted; the door does.
 """
 
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import datetime
 
 import asyncpg
@@ -14,11 +15,13 @@ from cloud.database import ACQUIRE_S, Connection, Pool, Source
 from cloud.errors import CloudError, Reason
 from cloud.issuing.keyring import Keyring
 from cloud.issuing.keys import KeyRole
-from cloud.issuing.policy_models import PolicyDocument, StoredPolicy, to_bundle
+from cloud.issuing.policy_bundle import to_bundle
+from cloud.issuing.policy_models import PolicyDocument, StoredPolicy
 from cloud.issuing.trust import Signed
 from wire.errors import WireError
+from wire.keys import Signer
 from wire.names import DoorId, Tenant
-from wire.policy import seal_policy
+from wire.policy import PolicyBundle, refuse_lockout, seal_policy
 
 
 class Policies:
@@ -39,14 +42,15 @@ class Policies:
         """Give a door this policy, under a new version unless it is the one in force.
 
         Raises:
-            CloudError: DOOR_UNKNOWN, POLICY_INVALID or KEY_UNUSABLE.
+            CloudError: DOOR_UNKNOWN, POLICY_INVALID, POLICY_LOCKS_OUT or KEY_UNUSABLE.
         """
         signer = await self._keyring.signer(tenant, KeyRole.POLICY)
         async with self._pool.acquire(timeout=ACQUIRE_S) as connection, connection.transaction():
             timezone = await _lock_door(connection, tenant, door)
             last = await _newest(connection, tenant, door)
+            kept = msgspec.structs.replace(document, lock_out=False)
             same_key = last is not None and last["key_id"] == bytes(signer.public_key.key_id)
-            if last is not None and same_key and _document(last["document"]) == document:
+            if last is not None and same_key and _document(last["document"]) == kept:
                 return int(last["version"])
             now = self._now()
             version = 1 if last is None else last["version"] + 1
@@ -58,17 +62,15 @@ class Policies:
                 version=version,
                 issued_at_s=int(now.timestamp()),
             )
-            try:
-                data = seal_policy(bundle, signer)
-            except WireError as error:
-                raise CloudError(Reason.POLICY_INVALID, f"A door could not read this policy ({error}).") from error
+            held = None if last is None else _held(last, bundle)
+            data = _seal(_guarded(bundle, held), signer)
             await connection.execute(
                 "INSERT INTO policies (tenant_id, door_id, version, document, key_id, bundle, created_at)"
                 " VALUES ($1, $2, $3, $4, $5, $6, $7)",
                 tenant,
                 door,
                 version,
-                msgspec.json.encode(document).decode(),
+                msgspec.json.encode(kept).decode(),
                 bytes(signer.public_key.key_id),
                 data,
                 now,
@@ -89,7 +91,9 @@ class Policies:
         )
         old = [row for row in rows if row["key_id"] != bytes(signer.public_key.key_id)]
         for row in old:
-            await self.put(tenant, DoorId(row["door_id"]), _document(row["document"]))
+            # What is in force was ordered when it was given, or has come about with time.
+            ordered = msgspec.structs.replace(_document(row["document"]), lock_out=True)
+            await self.put(tenant, DoorId(row["door_id"]), ordered)
         return len(old)
 
     async def show(self, tenant: Tenant, door: DoorId) -> StoredPolicy:
@@ -135,6 +139,41 @@ async def _lock_door(connection: Connection, tenant: Tenant, door: DoorId) -> st
     if timezone is None:
         raise CloudError(Reason.DOOR_UNKNOWN, f"Institution {tenant} has no door {door!r}; make it first.")
     return str(timezone)
+
+
+def _held(last: asyncpg.Record, bundle: PolicyBundle) -> PolicyBundle:
+    """Give what doors hold that have the last version; the rest of it is that of the next."""
+    return to_bundle(
+        _document(last["document"]),
+        tenant=bundle.tenant,
+        door=bundle.door,
+        timezone=bundle.timezone,
+        version=last["version"],
+        issued_at_s=bundle.issued_at_s,
+    )
+
+
+def _guarded(bundle: PolicyBundle, held: PolicyBundle | None) -> PolicyBundle:
+    """Give the bundle as it may be signed: it says that it locks everybody out only where it does."""
+    unordered = replace(bundle, locks_out=False)
+    try:
+        refuse_lockout(unordered, held)
+    except WireError as error:
+        if bundle.locks_out:
+            return bundle
+        detail = (
+            f"This policy would let nobody in at door {bundle.door}, or nobody of those who get in now: look at"
+            ' settings.mode, accessLevels and the schedules that they name. If it is meant, add "lockOut": true.'
+        )
+        raise CloudError(Reason.POLICY_LOCKS_OUT, detail) from error
+    return unordered
+
+
+def _seal(bundle: PolicyBundle, signer: Signer) -> bytes:
+    try:
+        return seal_policy(bundle, signer)
+    except WireError as error:
+        raise CloudError(Reason.POLICY_INVALID, f"A door could not read this policy ({error}).") from error
 
 
 def _document(stored: str) -> PolicyDocument:

@@ -20,7 +20,7 @@ _TRUST_FILE: Final = "application/cbor"
 
 @put("/doors/{door:str}/policy")
 async def put_policy(tenant: PathName, door: PathName, data: JSONBody[PolicyDocument], cloud: Cloud) -> PolicyVersion:
-    """Give a door its policy: settings, access levels, schedules, holidays."""
+    """Give a door its policy: all of it. What would let nobody in any more is refused without `lockOut`."""
     await require_institution(cloud.pool, tenant)
     return PolicyVersion(version=await cloud.issuing.put_policy(Tenant(tenant), DoorId(door), data))
 

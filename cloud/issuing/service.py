@@ -57,7 +57,7 @@ class Issuing:
         """Give a door a policy and tell it; gives the version.
 
         Raises:
-            CloudError: DOOR_UNKNOWN, POLICY_INVALID or KEY_UNUSABLE.
+            CloudError: DOOR_UNKNOWN, POLICY_INVALID, POLICY_LOCKS_OUT or KEY_UNUSABLE.
         """
         version = await self.policies.put(tenant, door, document)
         self.changes.publish(tenant)

@@ -17,6 +17,8 @@ Examples:
   doorward cloud call POST institutions/north-campus/doors '{"id": "main", "site": "main-campus"}'
   doorward cloud call PUT institutions/north-campus/doors/main/policy \\
       '{"accessLevels": [{"id": 1, "schedules": [0]}]}'
+  doorward cloud call PUT institutions/north-campus/doors/main/policy \\
+      '{"settings": {"mode": "blocked"}, "lockOut": true}'
   doorward cloud call POST institutions/north-campus/doors/main/claims
   doorward cloud call GET 'institutions/north-campus/events?limit=10' --json
 """

@@ -69,8 +69,8 @@ async def test_a_policy_wakes_the_doors_and_only_its_own_has_a_new_version(parts
         tenant,
     )
     task = await waiting(parts, tenant)
-    await parts.issuing.put_policy(tenant, DoorId("side-door"), PolicyDocument())
-    await parts.issuing.put_policy(tenant, DOOR, PolicyDocument())
+    await parts.issuing.put_policy(tenant, DoorId("side-door"), PolicyDocument(lock_out=True))
+    await parts.issuing.put_policy(tenant, DOOR, PolicyDocument(lock_out=True))
     assert await task == Versions(trust=1, policy=1, status={"0": 1})
 
 
@@ -84,7 +84,7 @@ async def test_new_keys_wake_the_doors(parts: Parts):
 async def test_another_institution_is_not_woken(parts: Parts):
     one, two = await parts.make_tenant(), await parts.make_tenant()
     task = await waiting(parts, one)
-    await parts.issuing.put_policy(two, DOOR, PolicyDocument())
+    await parts.issuing.put_policy(two, DOOR, PolicyDocument(lock_out=True))
     done, _ = await asyncio.wait((task,), timeout=0.2)
     assert not done
     task.cancel()
@@ -93,7 +93,7 @@ async def test_another_institution_is_not_woken(parts: Parts):
 async def test_what_another_process_changes_is_noticed(parts: Parts):
     tenant = await parts.make_tenant()
     task = await waiting(parts, tenant)
-    await parts.issuing.policies.put(tenant, DOOR, PolicyDocument())
+    await parts.issuing.policies.put(tenant, DOOR, PolicyDocument(lock_out=True))
     parts.clock.advance(timedelta(seconds=3))
     assert (await task).policy == 1
 

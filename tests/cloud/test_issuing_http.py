@@ -96,6 +96,7 @@ async def test_operators_are_told_what_is_wrong(cloud: RunningCloud):
             422,
             "POLICY_INVALID",
         ),
+        (await cloud.api.put(f"{place}/doors/main-entrance/policy", json={}), 409, "POLICY_LOCKS_OUT"),
         (await cloud.api.post(f"{place}/keys/rotate", json={"roles": ["root"]}), 400, "BAD_REQUEST"),
         (await cloud.api.get("/api/v1/institutions/none/trust"), 404, "INSTITUTION_UNKNOWN"),
     ):

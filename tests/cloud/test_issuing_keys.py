@@ -81,7 +81,7 @@ async def test_without_the_root_everything_but_a_change_of_keys_goes_on(parts: P
     path.unlink()
     assert (await parts.passes.issue(tenant, NewPass(kind="visitor"))).token
     assert (await parts.issuing.status.token(tenant, 0)).data
-    assert await parts.issuing.put_policy(tenant, DOOR, PolicyDocument()) == 1
+    assert await parts.issuing.put_policy(tenant, DOOR, PolicyDocument(lock_out=True)) == 1
     with pytest.raises(CloudError, match="root key is offline") as caught:
         await parts.issuing.rotate(tenant, [KeyRole.PASS])
     assert caught.value.reason is Reason.ROOT_OFFLINE

@@ -37,7 +37,7 @@ async def test_young_keys_are_left_alone(parts: Parts):
 
 async def test_keys_are_replaced_in_time_once_and_policies_follow_when_the_new_key_signs(parts: Parts):
     tenant = await parts.make_tenant()
-    await parts.issuing.put_policy(tenant, DOOR, PolicyDocument())
+    await parts.issuing.put_policy(tenant, DOOR, PolicyDocument(lock_out=True))
     upkeep = Upkeep(parts.pool, parts.issuing)
     parts.clock.advance(LIFETIME - RENEW_BEFORE + timedelta(seconds=1))
     await upkeep.look()

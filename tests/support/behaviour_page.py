@@ -16,7 +16,7 @@ from edge.core.door_state import DoorState, LineState, Mode, Trigger
 from edge.core.effects import feedback_of
 from tests.core.denials import refusals
 from tests.core.doors import BASE, at, resting
-from wire.names import DoorMode, Reason, RelockRule, StalenessRule, Step, SuspectRule
+from wire.names import AntiPassbackRule, DoorMode, Reason, RelockRule, StalenessRule, Step, SuspectRule
 from wire.settings import DoorSettings
 
 if TYPE_CHECKING:
@@ -83,6 +83,22 @@ MEANINGS = {
     "open_time_ms": "how long the door may stand open",
     "pre_alarm_ms": "how long before its end a warning is given; 0 for none",
     "relock": "when the lock secures again, at the latest after the release time",
+    "unlock_schedule": "the schedule while which the door rests unlocked; 0 for none",
+    "first_person_in": "that begins only with a first grant",
+    "double_tap_ms": "two grants of one staff pass within this keep the door unlocked, or end that; 0 for never",
+    "maintenance": "alarms are journaled and sound nowhere",
+    "interlock": "nobody is admitted while the door that this one is paired with is open",
+    "lock_time_ms": "how long the bolt may take to follow, by the lock monitor; 0 where there is none",
+    "anti_passback": "what follows when somebody enters an area again without having left it",
+    "anti_passback_s": "for TIMED: how long the same holder is refused after a grant",
+    "forget_presence_before_s": "who was where before this moment is forgotten",
+    "two_person": "two holders have to be granted one after the other",
+    "escorts": "how many hosts a visitor needs; 0 for none",
+    "companion_ms": "how long the door waits for a PIN, a second person or an escort",
+    "pin_below": "credentials weaker than this need a PIN; IDENTIFIER for never",
+    "pin_attempts": "wrong PINs of one credential after which none is taken",
+    "pin_block_s": "and for how long",
+    "printed_uses": "how often one printed pass opens this door; 0 for any number",
 }
 
 # Keyed by setting and name: members of different IntEnums compare equal.
@@ -101,6 +117,12 @@ RULES = {
         "AFTER_RELEASE_TIME": "when the release time is over",
         "ON_OPEN": "as soon as the door opens",
         "ON_CLOSE": "as soon as the door closes again",
+    },
+    "anti_passback": {
+        "OFF": "nothing",
+        "ALERT": "it is reported",
+        "ENFORCE": "it is refused",
+        "TIMED": "it is refused for `anti_passback_s`",
     },
     "mode": {
         "LOCKED": "who holds a pass that admits, passes",
@@ -166,6 +188,8 @@ def settings() -> str:
 
 
 def _shown(name: str, value: object) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
     if name.endswith("_ms") and isinstance(value, int):
         return _duration(value)
     if name.endswith("_s") and isinstance(value, int):
@@ -174,6 +198,8 @@ def _shown(name: str, value: object) -> str:
 
 
 def _duration(milliseconds: int) -> str:
+    if not milliseconds:
+        return "0"
     for unit, size in (("h", 3_600_000), ("min", 60_000), ("s", 1_000)):
         if milliseconds >= size and not milliseconds % size and (unit != "min" or milliseconds > 2 * size):
             return f"{milliseconds // size} {unit}"
@@ -186,11 +212,12 @@ def rules() -> str:
     return _table(("setting", "choice", "meaning"), rows)
 
 
-_CHOICES: dict[str, type[DoorMode | StalenessRule | SuspectRule | RelockRule]] = {
+_CHOICES: dict[str, type[DoorMode | StalenessRule | SuspectRule | RelockRule | AntiPassbackRule]] = {
     "mode": DoorMode,
     "staleness": StalenessRule,
     "suspect": SuspectRule,
     "relock": RelockRule,
+    "anti_passback": AntiPassbackRule,
 }
 
 

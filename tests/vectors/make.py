@@ -10,7 +10,19 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from tests.vectors.parts import events, keys, messages, passes, policies, presentations, status, texts, trusts, verify
+from tests.vectors.parts import (
+    events,
+    keys,
+    lockouts,
+    messages,
+    passes,
+    policy_cases,
+    presentations,
+    status,
+    texts,
+    trusts,
+    verify,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -31,7 +43,8 @@ FILES: Final[Mapping[str, Callable[[], dict[str, Json]]]] = {
     "trust": trusts.trusts,
     "trust-file": trusts.trust_files,
     "root-change": trusts.root_changes,
-    "policy": policies.policies,
+    "policy": policy_cases.policies,
+    "lockout": lockouts.lockouts,
     "event": events.events,
     "batch": events.batches,
     "acknowledgement": events.acknowledgements,

@@ -16,7 +16,7 @@ from wire.keys import PublicKey, parse_key
 from wire.messages import decode_claim_code, encode_claim_code
 from wire.names import ExternalAad
 from wire.passes import parse_pass
-from wire.policy import open_policy
+from wire.policy import open_policy, refuse_lockout
 from wire.presentation import RotatingPresentation, parse_presented
 from wire.status_delta import apply_delta, open_delta
 from wire.status_list import open_status_list
@@ -137,6 +137,13 @@ def _trust_file(case: Case) -> Json:
     return {"root": plain(found.root), "bundle": plain(found.open())}
 
 
+def _lockout(case: Case) -> Json:
+    held = context(case).get("held")
+    bundle = open_policy(octets(case), key(case))
+    refuse_lockout(bundle, open_policy(bytes.fromhex(held), key(case)) if held else None)
+    return {"version": bundle.version}
+
+
 def _event(case: Case) -> Json:
     return {"event": plain(parse_event(octets(case))), "hash": chain_hash(octets(case)).hex()}
 
@@ -161,6 +168,7 @@ READERS: Final[Mapping[str, Callable[[Case], Json]]] = {
     "trust-file": _trust_file,
     "root-change": lambda case: {"root": plain(open_root_change(octets(case), key(case, "root")))},
     "policy": lambda case: plain(open_policy(octets(case), key(case))),
+    "lockout": _lockout,
     "event": _event,
     "batch": lambda case: plain(open_batch(octets(case), key(case))),
     "acknowledgement": lambda case: plain(open_acknowledgement(octets(case), key(case))),

@@ -17,6 +17,7 @@ from wire.errors import WireReason
 from wire.event import FIELD_NAMES
 from wire.names import (
     Action,
+    AntiPassbackRule,
     Assurance,
     ClockState,
     DoorMode,
@@ -60,6 +61,7 @@ _MEANING: Final = {
     WireReason.SIGNATURE_INVALID: "the key did not sign these bytes as this type of message",
     WireReason.HASH_MISMATCH: "a hash or key id is not that of what it stands for",
     WireReason.ROLLBACK: "older than what is held, or made for another state",
+    WireReason.LOCKS_OUT: "it would let nobody in any more, and does not say that a person ordered that",
 }
 _STRENGTH: Final = {
     Assurance.IDENTIFIER: ("NFC UID, unsigned barcode", "nothing; an identifier only, opt-in for a door"),
@@ -197,12 +199,19 @@ _TRUST: Final = sign1(
     _HEADER, Shape({1: "tenant", 2: "version", 3: "iat", 4: "keys"}, {4: Shape(inside={-1: Shape(inside={1: _KEY})})})
 )
 _ROOT_CHANGE: Final = sign1(_HEADER, sign1(_HEADER, _KEY))
-_POLICY_NAMES: Final = ("tenant", "door", "version", "iat", "timezone", "settings", "levels", "schedules", "holidays")
+_POLICY_NAMES: Final = (
+    *("tenant", "door", "version", "iat", "timezone", "settings", "levels", "schedules", "holidays"),
+    *("assurance hours", "passages", "areas", "locks out"),
+)
 _SETTINGS: Final = (
     *("mode", "minimum assurance", "max revocation age, s", "staleness", "recently issued, s", "suspect"),
     *("release, ms", "extended release, ms", "open, ms", "pre-alarm, ms", "relock"),
+    *("unlock schedule", "first person in", "double tap, ms", "maintenance", "interlock", "lock time, ms"),
+    *("anti-passback", "anti-passback, s", "forget presence before, s", "two person", "escorts", "companion, ms"),
+    *("PIN below", "PIN attempts", "PIN block, s", "printed uses"),
 )
 _POLICY: Final = sign1(_HEADER, Shape(dict(enumerate(_POLICY_NAMES, 1)), {6: Shape(dict(enumerate(_SETTINGS, 1)))}))
+_RULES: Final = (DoorMode, Assurance, StalenessRule, SuspectRule, RelockRule, AntiPassbackRule)
 _EVENT: Final = Shape(dict(enumerate(FIELD_NAMES)))
 _BATCH: Final = sign1(_HEADER, Shape(dict(enumerate(("device", "epoch", "first", "last", "events", "head"), 1))))
 _ACK: Final = sign1(_HEADER, Shape(dict(enumerate(("device", "epoch", "durable", "head", "backed up", "iat, ms"), 1))))
@@ -260,7 +269,7 @@ BLOCKS: Final[dict[tuple[str, str], Callable[[], str]]] = {
     ("trust", "purposes"): lambda: _numbers(KeyPurpose),
     ("trust", "root change"): _example("root-change", "usual", _ROOT_CHANGE, show_bytes=False),
     ("policy", "example"): _example("policy", "usual", _POLICY, show_bytes=False),
-    ("policy", "numbers"): lambda: _numbers(DoorMode, Assurance, StalenessRule, SuspectRule, RelockRule),
+    ("policy", "numbers"): lambda: _numbers(*_RULES),
     ("event", "fields"): _fields,
     ("event", "example"): _example("event", "granted", _EVENT),
     ("event", "numbers"): lambda: _numbers(EventKind, Step, Reason, ClockState, Assurance),

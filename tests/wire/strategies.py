@@ -27,6 +27,7 @@ from wire.command import MAX_UNLOCK_LIFETIME_S, Command
 from wire.event import CHAIN_START, Event
 from wire.names import (
     Action,
+    AntiPassbackRule,
     Assurance,
     ClockState,
     DeviceId,
@@ -44,8 +45,19 @@ from wire.names import (
     Tenant,
 )
 from wire.passes import MAX_LIFETIME_S, Pass, make_pass_id
-from wire.policy import ALWAYS, PolicyBundle, Schedule, Window
-from wire.settings import DoorSettings
+from wire.policy import (
+    ALL_DAYS,
+    ALWAYS,
+    MAX_AREA,
+    MAX_PERSONS,
+    Area,
+    AssuranceHours,
+    Passage,
+    PolicyBundle,
+    Schedule,
+    Window,
+)
+from wire.settings import MAX_AGE_S, MAX_COUNT, MAX_ESCORTS, MAX_MS, DoorSettings
 from wire.status_list import StatusList
 from wire.trust import TrustBundle, TrustedKey
 
@@ -128,47 +140,98 @@ def trust_bundles(draw: st.DrawFn) -> TrustBundle:
 
 
 @st.composite
-def door_settings(draw: st.DrawFn) -> DoorSettings:
-    """Any settings of a door."""
-    open_time = draw(st.integers(0, 3_600_000))
+def door_settings(draw: st.DrawFn, *, schedules: tuple[int, ...] = (ALWAYS,)) -> DoorSettings:
+    """Any settings of a door that has these schedules."""
+    ms, ages = st.integers(0, MAX_MS), st.integers(0, MAX_AGE_S)
+    open_time = draw(ms)
+    rule = draw(st.sampled_from(AntiPassbackRule))
     return DoorSettings(
         mode=draw(st.sampled_from(DoorMode)),
         minimum_assurance=draw(st.sampled_from(Assurance)),
-        max_revocation_age_s=draw(st.integers(0, 90 * 86_400)),
+        max_revocation_age_s=draw(ages),
         staleness=draw(st.sampled_from(StalenessRule)),
-        recently_issued_s=draw(st.integers(0, 90 * 86_400)),
+        recently_issued_s=draw(ages),
         suspect=draw(st.sampled_from(SuspectRule)),
-        release_time_ms=draw(st.integers(1, 3_600_000)),
-        extended_release_time_ms=draw(st.integers(0, 3_600_000)),
+        release_time_ms=draw(st.integers(1, MAX_MS)),
+        extended_release_time_ms=draw(ms),
         open_time_ms=open_time,
         pre_alarm_ms=draw(st.integers(0, open_time)),
         relock=draw(st.sampled_from(RelockRule)),
+        unlock_schedule=draw(st.sampled_from(schedules)),
+        first_person_in=draw(st.booleans()),
+        double_tap_ms=draw(ms),
+        maintenance=draw(st.booleans()),
+        interlock=draw(st.booleans()),
+        lock_time_ms=draw(ms),
+        anti_passback=rule,
+        anti_passback_s=draw(st.integers(1, MAX_AGE_S) if rule is AntiPassbackRule.TIMED else ages),
+        forget_presence_before_s=draw(times),
+        two_person=draw(st.booleans()),
+        escorts=draw(st.integers(0, MAX_ESCORTS)),
+        companion_ms=draw(st.integers(1, MAX_MS)),
+        pin_below=draw(st.sampled_from(Assurance)),
+        pin_attempts=draw(st.integers(1, MAX_COUNT)),
+        pin_block_s=draw(st.integers(1, MAX_AGE_S)),
+        printed_uses=draw(st.integers(0, MAX_COUNT)),
     )
 
 
 @st.composite
-def windows(draw: st.DrawFn) -> Window:
+def windows(draw: st.DrawFn, *, days: st.SearchStrategy[int] | None = None) -> Window:
     """Any weekly window."""
     start = draw(st.integers(0, 1439))
-    return Window(draw(st.integers(1, 0x7F)), start, draw(st.integers(start + 1, 1440)))
+    named = draw(st.integers(1, ALL_DAYS) if days is None else days)
+    return Window(named, start, draw(st.integers(start + 1, 1440)))
+
+
+@st.composite
+def schedules(draw: st.DrawFn) -> Schedule:
+    """Any schedule of at most three windows a list and three single days."""
+    weekly = st.lists(windows(), max_size=3).map(tuple)
+    single = st.lists(windows(days=st.just(ALL_DAYS)), max_size=2).map(tuple)
+    exceptions = draw(st.dictionaries(st.integers(0, 100_000), single, max_size=3))
+    return Schedule(draw(weekly), draw(weekly), exceptions)
+
+
+@st.composite
+def areas(draw: st.DrawFn) -> Area:
+    """Any limit of an area."""
+    limit = draw(st.integers(0, MAX_PERSONS))
+    return Area(limit, draw(st.integers(0, limit or MAX_PERSONS)))
+
+
+def passages() -> st.SearchStrategy[Passage]:
+    """Any two areas that a reader joins; some often meet."""
+    numbers = st.one_of(st.integers(0, 3), st.integers(0, MAX_AREA))
+    return st.tuples(numbers, numbers).filter(lambda two: two[0] != two[1]).map(lambda two: Passage(*two))
 
 
 @st.composite
 def policies(draw: st.DrawFn) -> PolicyBundle:
     """Any policy of at most six levels and four schedules."""
-    several = st.lists(windows(), max_size=3).map(tuple)
-    schedules = draw(st.dictionaries(st.integers(1, 0xFFFF), st.builds(Schedule, several, several), max_size=4))
-    named = st.lists(st.sampled_from([ALWAYS, *schedules]), max_size=4).map(tuple)
+    there = draw(st.dictionaries(st.integers(1, 0xFFFF), schedules(), max_size=4))
+    known = (ALWAYS, *there)
+    named = st.lists(st.sampled_from(known), max_size=4).map(tuple)
+    ways = draw(st.dictionaries(slugs, passages(), max_size=4))
+    joined = sorted({area for way in ways.values() for area in (way.out_of, way.into)} - {0})
+    limited = draw(st.sets(st.sampled_from(joined), max_size=4)) if joined else set()
     return PolicyBundle(
         tenant=Tenant(draw(slugs)),
         door=DoorId(draw(slugs)),
         version=draw(uints),
         issued_at_s=draw(times),
         timezone=draw(st.sampled_from(["UTC", "Europe/Vienna", "America/Argentina/Ushuaia", "Etc/GMT-14"])),
-        settings=draw(door_settings()),
+        settings=draw(door_settings(schedules=known)),
         levels=draw(st.dictionaries(st.integers(0, 0xFFFF), named, max_size=6)),
-        schedules=schedules,
+        schedules=there,
         holidays=draw(st.frozensets(st.integers(0, 100_000), max_size=6)),
+        assurance_hours=tuple(
+            AssuranceHours(number, draw(st.sampled_from(Assurance)))
+            for number in sorted(draw(st.sets(st.sampled_from(known))))
+        ),
+        passages=ways,
+        areas={number: draw(areas()) for number in sorted(limited)},
+        locks_out=draw(st.booleans()),
     )
 
 

@@ -34,9 +34,30 @@ from wire.codec import MAX_TIME_S, MAX_UINT, decode, encode, head
 from wire.envelope import parse_envelope
 from wire.errors import WireError, WireReason
 from wire.event import MAX_EVENT_BYTES, encode_event
-from wire.names import ExternalAad
+from wire.names import Assurance, ExternalAad
 from wire.passes import MAX_PASS_BYTES, seal_pass
-from wire.policy import ALWAYS, MAX_LEVELS, MAX_SCHEDULES, Schedule, open_policy, seal_policy
+from wire.policy import (
+    ALL_DAYS,
+    ALWAYS,
+    MAX_AREAS,
+    MAX_ASSURANCE_HOURS,
+    MAX_EXCEPTIONS,
+    MAX_HOLIDAYS,
+    MAX_LEVELS,
+    MAX_PASSAGES,
+    MAX_PERSONS,
+    MAX_POLICY_BYTES,
+    MAX_SCHEDULES,
+    MAX_WINDOWS,
+    Area,
+    AssuranceHours,
+    Passage,
+    PolicyBundle,
+    Schedule,
+    Window,
+    open_policy,
+    seal_policy,
+)
 from wire.presentation import MAX_PRESENTATION_BYTES, parse_presented, seal_presentation
 from wire.status_delta import MAX_DELTA_BYTES, MAX_FLIPS, StatusDelta, make_delta, open_delta, seal_delta
 from wire.status_list import MAX_LIST_BYTES, MAX_TOKEN_BYTES, is_set, open_status_list, seal_status_list
@@ -158,11 +179,43 @@ def test_lists_that_differ_too_much_make_no_delta():
 # --- policies ----------------------------------------------------------------------------------------------
 
 
-def test_largest_numbers_of_levels_and_schedules_are_read():
-    levels = dict.fromkeys(range(MAX_LEVELS), (ALWAYS,))
-    schedules = {number: Schedule(()) for number in range(1, MAX_SCHEDULES + 1)}
-    bundle = replace(USUAL_POLICY, levels=levels, schedules=schedules)
-    assert open_policy(seal_policy(bundle, POLICY), POLICY.public_key) == bundle
+def _largest_policy() -> PolicyBundle:
+    whole = (Window(ALL_DAYS, 0, 1440),) * MAX_WINDOWS
+    readers = {f"reader-{number}": Passage(2 * number + 1, 2 * number + 2) for number in range(MAX_PASSAGES)}
+    return replace(
+        USUAL_POLICY,
+        levels={**dict.fromkeys(range(MAX_LEVELS), (ALWAYS,)), 1: (ALWAYS,) * MAX_WINDOWS},
+        schedules={
+            **{number: Schedule(()) for number in range(1, MAX_SCHEDULES + 1)},
+            1: Schedule(whole, whole, {**dict.fromkeys(range(MAX_EXCEPTIONS), ()), 1: whole}),
+        },
+        holidays=frozenset(range(MAX_HOLIDAYS)),
+        assurance_hours=tuple(AssuranceHours(number, Assurance.ROTATING) for number in range(MAX_ASSURANCE_HOURS)),
+        passages=readers,
+        areas=dict.fromkeys(range(1, MAX_AREAS + 1), Area(MAX_PERSONS, MAX_PERSONS)),
+    )
+
+
+def test_limits_of_a_policy_are_what_the_page_says():
+    assert (MAX_POLICY_BYTES, MAX_LEVELS, MAX_SCHEDULES, MAX_WINDOWS, MAX_HOLIDAYS) == (524_288, 4096, 1024, 64, 512)
+    assert (MAX_EXCEPTIONS, MAX_ASSURANCE_HOURS, MAX_PASSAGES, MAX_AREAS, MAX_PERSONS) == (128, 64, 16, 32, 1_000_000)
+
+
+def test_policy_with_the_most_of_everything_is_read():
+    bundle = _largest_policy()
+    data = seal_policy(bundle, POLICY)
+    assert len(data) <= MAX_POLICY_BYTES
+    assert open_policy(data, POLICY.public_key) == bundle
+
+
+def test_policy_of_more_bytes_is_neither_written_nor_read():
+    many = {number: Schedule((Window(ALL_DAYS, 600, 1440),) * MAX_WINDOWS) for number in range(1, MAX_SCHEDULES + 1)}
+    with pytest.raises(WireError) as refused:
+        seal_policy(replace(USUAL_POLICY, schedules={**USUAL_POLICY.schedules, **many}), POLICY)
+    assert _reason(refused) == (WireReason.TOO_LARGE, "policy")
+    with pytest.raises(WireError) as refused:
+        open_policy(bytes(MAX_POLICY_BYTES + 1), POLICY.public_key)
+    assert _reason(refused) == (WireReason.TOO_LARGE, "policy")
 
 
 def test_one_level_or_schedule_more_is_refused():

@@ -36,10 +36,11 @@ from wire.command import seal_command
 from wire.errors import WireError, WireReason
 from wire.event import encode_event
 from wire.messages import encode_claim_code
-from wire.names import DeviceId, DoorId, KeyPurpose, Tenant
+from wire.names import Assurance, DeviceId, DoorId, KeyPurpose, Tenant
 from wire.passes import make_pass_id, seal_pass
-from wire.policy import Window, seal_policy
+from wire.policy import AssuranceHours, Passage, Window, seal_policy
 from wire.presentation import seal_presentation
+from wire.settings import DoorSettings
 from wire.status_delta import apply_delta, make_delta, seal_delta
 from wire.status_list import seal_status_list, status_key_id
 from wire.trust import seal_trust
@@ -48,6 +49,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 _EVENT = encode_event(GRANTED)
+_HOURS = (AssuranceHours(3, Assurance.ROTATING), AssuranceHours(5, Assurance.ROTATING))
 
 
 def _batch(*, events: list[bytes], first: int = 1, device: str = DEVICE_ID, epoch: bytes = EPOCH) -> bytes:
@@ -147,6 +149,26 @@ _REFUSED: dict[str, tuple[Callable[[], object], WireReason, str]] = {
         ),
         WireReason.OUT_OF_RANGE,
         "policy.schedules.window",
+    ),
+    "policy with a reader that leads nowhere": (
+        lambda: seal_policy(replace(USUAL_POLICY, passages={"outside": Passage(1, 1)}), POLICY),
+        WireReason.OUT_OF_RANGE,
+        "policy.passages",
+    ),
+    "policy with assurance hours out of order": (
+        lambda: seal_policy(replace(USUAL_POLICY, assurance_hours=(_HOURS[1], _HOURS[0])), POLICY),
+        WireReason.NOT_CANONICAL,
+        "policy.assurance_hours",
+    ),
+    "policy with a flag that is a number": (
+        lambda: seal_policy(replace(USUAL_POLICY, settings=DoorSettings(interlock=1)), POLICY),  # type: ignore[arg-type]
+        WireReason.WRONG_TYPE,
+        "policy.settings.interlock",
+    ),
+    "policy with a number that is a flag": (
+        lambda: seal_policy(replace(USUAL_POLICY, settings=DoorSettings(escorts=True)), POLICY),
+        WireReason.WRONG_TYPE,
+        "policy.settings.escorts",
     ),
     "unlock for a minute and a second": (
         lambda: seal_command(replace(USUAL_COMMAND, expires_at_s=USUAL_COMMAND.issued_at_s + 61), COMMAND),

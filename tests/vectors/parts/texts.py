@@ -165,6 +165,7 @@ def cbor() -> dict[str, Json]:
             "keys in the order of RFC 8949", bytes.fromhex("a30a001864002000"), {"map": [[10, 0], [100, 0], [-1, 0]]}
         ),
         accepted("six arrays deep", bytes.fromhex("81818181818100"), [[[[[[0]]]]]]),
+        accepted("an empty array in six arrays", bytes.fromhex("81818181818180"), [[[[[[[]]]]]]]),
         accepted("COSE_Sign1", bytes.fromhex("d280"), {"tag": 18, "value": []}),
         *(
             refused(f"RFC 8949 {data}", bytes.fromhex(data), reason, "cbor")
