@@ -10,7 +10,19 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from tests.vectors.parts import events, keys, messages, passes, policies, presentations, status, texts, trusts, verify
+from tests.vectors.parts import (
+    events,
+    keys,
+    messages,
+    passes,
+    policies,
+    presentations,
+    rosters,
+    status,
+    texts,
+    trusts,
+    verify,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -32,6 +44,10 @@ FILES: Final[Mapping[str, Callable[[], dict[str, Json]]]] = {
     "trust-file": trusts.trust_files,
     "root-change": trusts.root_changes,
     "policy": policies.policies,
+    "roster": rosters.rosters,
+    "roster-delta": rosters.roster_deltas,
+    "identifier-key": rosters.identifier_keys,
+    "pin-verifier": rosters.pin_verifiers,
     "event": events.events,
     "batch": events.batches,
     "acknowledgement": events.acknowledgements,

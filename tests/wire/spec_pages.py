@@ -31,6 +31,7 @@ from wire.names import (
     Step,
     SuspectRule,
 )
+from wire.roster import IdentifierForm
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -203,6 +204,15 @@ _SETTINGS: Final = (
     *("release, ms", "extended release, ms", "open, ms", "pre-alarm, ms", "relock"),
 )
 _POLICY: Final = sign1(_HEADER, Shape(dict(enumerate(_POLICY_NAMES, 1)), {6: Shape(dict(enumerate(_SETTINGS, 1)))}))
+_ROSTER: Final = sign1(
+    _HEADER,
+    Shape(dict(enumerate(("tenant", "site", "version", "iat", "pepper", "level sets", "records", "pins"), 1))),
+)
+_ROSTER_DELTA_NAMES: Final = (
+    *("tenant", "site", "base version", "version", "iat", "before", "after"),
+    *("level sets", "removals", "upserts", "pins"),
+)
+_ROSTER_DELTA: Final = sign1(_HEADER, Shape(dict(enumerate(_ROSTER_DELTA_NAMES, 1))))
 _EVENT: Final = Shape(dict(enumerate(FIELD_NAMES)))
 _BATCH: Final = sign1(_HEADER, Shape(dict(enumerate(("device", "epoch", "first", "last", "events", "head"), 1))))
 _ACK: Final = sign1(_HEADER, Shape(dict(enumerate(("device", "epoch", "durable", "head", "backed up", "iat, ms"), 1))))
@@ -261,6 +271,11 @@ BLOCKS: Final[dict[tuple[str, str], Callable[[], str]]] = {
     ("trust", "root change"): _example("root-change", "usual", _ROOT_CHANGE, show_bytes=False),
     ("policy", "example"): _example("policy", "usual", _POLICY, show_bytes=False),
     ("policy", "numbers"): lambda: _numbers(DoorMode, Assurance, StalenessRule, SuspectRule, RelockRule),
+    ("roster", "example"): _example("roster", "usual", _ROSTER, show_bytes=False),
+    ("roster", "delta"): _example(
+        "roster-delta", "one removed, one changed, one added", _ROSTER_DELTA, show_bytes=False
+    ),
+    ("roster", "numbers"): lambda: _numbers(IdentifierForm, PassKind, PassFlags),
     ("event", "fields"): _fields,
     ("event", "example"): _example("event", "granted", _EVENT),
     ("event", "numbers"): lambda: _numbers(EventKind, Step, Reason, ClockState, Assurance),
