@@ -29,6 +29,7 @@ from edge.core.replay import ReplayMarks, make_mark
 from edge.core.trust import Revocation, TrustState
 from edge.core.verify import Place, VerifiedCredential, refused_by_clock, verify
 from wire.names import ClockState, EventKind, PassId, PassKind, Reason, Step
+from wire.roster import Roster
 from wire.settings import DoorSettings
 
 LATE_MS: Final = 2_000
@@ -53,6 +54,7 @@ class State:
     place: Place
     trust: TrustState | None = None
     policy: PolicyState | None = None
+    roster: Roster | None = None
     replay: ReplayMarks = field(default_factory=ReplayMarks)
     door: DoorState = field(default_factory=DoorState)
     flood: Flood = field(default_factory=Flood)
@@ -118,6 +120,14 @@ class PolicyReplaced:
 
 
 @dataclass(frozen=True, slots=True)
+class RosterReplaced:
+    """A newer roster is in force; `kind` is journaled, None for a mere refresh."""
+
+    roster: Roster
+    kind: EventKind | None
+
+
+@dataclass(frozen=True, slots=True)
 class Noted:
     """The shell noticed something that belongs into the journal and changes no decision."""
 
@@ -126,7 +136,16 @@ class Noted:
 
 
 Input: TypeAlias = (
-    Tap | GrantDurable | GrantFailed | LineChanged | FireReset | TimeDue | TrustReplaced | PolicyReplaced | Noted
+    Tap
+    | GrantDurable
+    | GrantFailed
+    | LineChanged
+    | FireReset
+    | TimeDue
+    | TrustReplaced
+    | PolicyReplaced
+    | RosterReplaced
+    | Noted
 )
 Outcome: TypeAlias = tuple[State, tuple[Effect, ...]]
 
@@ -155,8 +174,8 @@ def _dispatch(state: State, event: Input, now: Instant) -> Outcome:
         case TimeDue():
             moved, effects = doors.on_time(state.door, _circumstances(state, now))
             return replace(state, door=moved), effects
-        case TrustReplaced(trust, kind):
-            return replace(state, trust=trust), () if kind is None else (Record(EventDraft(kind=kind, at=now)),)
+        case TrustReplaced() | RosterReplaced():
+            return _replace_known(state, event, now)
         case PolicyReplaced(policy, kind):
             return _replace_policy(state, policy, kind, now)
         case Noted(kind, reader):
@@ -190,6 +209,14 @@ def _circumstances(state: State, now: Instant) -> Circumstances:
 
 def _settings(state: State) -> DoorSettings:
     return DoorSettings() if state.policy is None else state.policy.bundle.settings
+
+
+def _replace_known(state: State, event: TrustReplaced | RosterReplaced, now: Instant) -> Outcome:
+    if isinstance(event, TrustReplaced):
+        state = replace(state, trust=event.trust)
+    else:
+        state = replace(state, roster=event.roster)
+    return state, () if event.kind is None else (Record(EventDraft(kind=event.kind, at=now)),)
 
 
 def _replace_policy(state: State, policy: PolicyState, kind: EventKind | None, now: Instant) -> Outcome:
