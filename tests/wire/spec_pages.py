@@ -162,9 +162,14 @@ def _paths() -> str:
             f"`{messages.MEDIA_STATUS_LIST}`, or `{messages.MEDIA_STATUS_DELTA}` where smaller",
         ),
         (
-            f"GET `{messages.DEVICE_CHANGES}?trust=…&policy=…&status=…&wait_s=…`",
+            f"GET `{messages.DEVICE_ROSTER}?since=VERSION`",
             "certificate",
-            "JSON {trust, policy, status} as soon as one differs",
+            f"`{messages.MEDIA_ROSTER}`, or `{messages.MEDIA_ROSTER_DELTA}` where smaller",
+        ),
+        (
+            f"GET `{messages.DEVICE_CHANGES}?trust=…&policy=…&status=…&roster=…&wait_s=…`",
+            "certificate",
+            "JSON {trust, policy, status, roster} as soon as one differs",
         ),
         (f"POST `{messages.DEVICE_EVENTS}`", "certificate", "batch for acknowledgement"),
     ]
