@@ -31,6 +31,10 @@ CHECKED_AT_OPEN: Final = 200
 KEPT_RECENT: Final = 10_000
 """Backed-up events kept for the technician at the door."""
 TRIM_AT_ONCE: Final = 2_000
+PARTS_DROPPED: Final = 8
+"""Parts of a roster that are deleted in one transaction: a megabyte, so that a grant's commit does not wait long."""
+ROSTER_SNAPSHOT: Final = "roster_snapshot"
+"""Which snapshot's parts are in force; 0 for none. What others there are were not finished, or are to be deleted."""
 REPLAY_HORIZON: Final = "replay_horizon_ms"
 """Presentations signed up to here may have had a mark that is forgotten (edge/core/replay.py)."""
 
@@ -349,6 +353,60 @@ class Database:
             ttl_s=ttl_s,
             bits=bits,
         )
+
+    # --- the roster ----------------------------------------------------------------------------------------
+
+    def put_roster_part(self, number: int, data: bytes) -> None:
+        """Keep a part of the next snapshot, which is not in force yet."""
+        with self._transaction():
+            self._connection.execute(
+                "INSERT INTO roster_part VALUES (?, ?, ?)", (self.number(ROSTER_SNAPSHOT) + 1, number, data)
+            )
+
+    def settle_roster(self) -> None:
+        """Put the next snapshot, now complete, in force; the deltas after the one before go."""
+        with self._transaction():
+            self.set_number(ROSTER_SNAPSHOT, self.number(ROSTER_SNAPSHOT) + 1)
+            self._connection.execute("DELETE FROM roster_delta")
+
+    def drop_roster_parts(self) -> bool:
+        """Delete some parts that are not in force; tells whether there were any."""
+        with self._transaction():
+            done = self._connection.execute(
+                "DELETE FROM roster_part WHERE rowid IN (SELECT rowid FROM roster_part WHERE snapshot != ? LIMIT ?)",
+                (self.number(ROSTER_SNAPSHOT), PARTS_DROPPED),
+            )
+        return done.rowcount > 0
+
+    def roster_part(self, number: int) -> bytes | None:
+        """Give a part of the snapshot in force, None beyond its end."""
+        row = self._connection.execute(
+            "SELECT bytes FROM roster_part WHERE snapshot = ? AND number = ?", (self.number(ROSTER_SNAPSHOT), number)
+        ).fetchone()
+        return None if row is None else bytes(row[0])
+
+    def put_roster_delta(self, version: int, data: bytes, *, changed: bool, alone: bool) -> tuple[int, int]:
+        """Keep a delta after the snapshot in force.
+
+        Args:
+            version: to which it leads.
+            data: as signed.
+            changed: False when it only refreshes; such a one is kept until the next comes.
+            alone: it leads from the snapshot itself, so the others go.
+
+        Returns:
+            how many deltas are kept now, and their size in bytes.
+        """
+        run = self._connection.execute
+        with self._transaction():
+            run("DELETE FROM roster_delta WHERE changed = 0 OR ?", (alone,))
+            run("INSERT INTO roster_delta VALUES (?, ?, ?)", (version, changed, data))
+            count, size_bytes = run("SELECT count(*), sum(length(bytes)) FROM roster_delta").fetchone()
+        return count, size_bytes
+
+    def roster_deltas(self) -> list[bytes]:
+        """Give the deltas after the snapshot in force, in the order of their versions."""
+        return [data for (data,) in self._connection.execute("SELECT bytes FROM roster_delta ORDER BY version")]
 
     def close(self) -> None:
         """Close the file; SQLite folds the write-ahead log into it."""

@@ -1,4 +1,4 @@
-"""What a door decides by: pinned root, trust bundle, revocation lists, policy. Verified, committed, then in force.
+"""What a door decides by: root, trust bundle, revocation lists, policy, roster. Verified, committed, then in force.
 
 Invariant: a document is in force only after its signature was checked under the pinned root and it was committed;
 a refused one leaves the old in force.
@@ -14,16 +14,18 @@ from typing import Final, Protocol
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from edge.core.policy import PolicyState
-from edge.core.tap import Input, PolicyReplaced, TrustReplaced
+from edge.core.tap import Input, PolicyReplaced, RosterReplaced, TrustReplaced
 from edge.core.trust import HeldStatus, TrustState
 from edge.core.verify import Place
 from edge.database import Document
+from edge.roster_gate import RosterGate
 from edge.store import Store
 from wire.envelope import parse_envelope, parse_key_header
 from wire.errors import WireError, WireReason
 from wire.keys import PublicKey
 from wire.names import EventKind, KeyId, KeyPurpose
 from wire.policy import MAX_POLICY_BYTES, PolicyBundle, open_policy
+from wire.roster import Roster
 from wire.status_delta import MAX_DELTA_BYTES, apply_delta, open_delta
 from wire.status_list import StatusList, open_status_list, status_key_id
 from wire.trust import TrustBundle, advance_trust, parse_pinned
@@ -41,6 +43,7 @@ class Held:
     trust: TrustBundle | None
     policy: PolicyBundle | None
     statuses: Mapping[int, StatusList]
+    roster: Roster | None = None
 
 
 class Materials:
@@ -68,6 +71,7 @@ class Materials:
         self._feed = feed
         self._now_s = now_s
         self._one_at_a_time = asyncio.Lock()
+        self._rosters = RosterGate(store, place, lambda key_id, field: self._key(key_id, KeyPurpose.POLICY, field))
         self.held = Held(None, None, {})
 
     # --- at start ------------------------------------------------------------------------------------------
@@ -87,6 +91,7 @@ class Materials:
             if _list_number(file) not in self.held.statuses:
                 await _noting(faults, self.accept_status(await asyncio.to_thread(file.read_bytes)))
         await self._load(Document.POLICY, folder / POLICY_FILE, self._take_policy, faults)
+        await _noting(faults, self._load_roster())
         return faults
 
     async def _load(self, kind: Document, file: Path, take: "_Take", faults: list[WireError]) -> None:
@@ -158,6 +163,31 @@ class Materials:
                 raise WireError(WireReason.ROLLBACK, "delta.base_sequence")
             await self._replace_status(apply_delta(current, delta))
 
+    @property
+    def roster_base(self) -> int:
+        """The version from which a roster's delta is wanted, 0 when the whole is."""
+        return self._rosters.base_version
+
+    async def accept_roster(self, data: bytes) -> None:
+        """Take over a whole roster; raises as `accept_trust`."""
+        async with self._one_at_a_time:
+            self._enrol(await self._rosters.accept(data))
+
+    async def accept_roster_delta(self, data: bytes) -> None:
+        """Apply the delta of the roster; raises as `accept_trust`."""
+        async with self._one_at_a_time:
+            self._enrol(await self._rosters.accept_delta(data))
+
+    async def _load_roster(self) -> None:
+        await self._rosters.load()
+        self._enrol(None)
+
+    def _enrol(self, kind: EventKind | None) -> None:
+        roster = self._rosters.held
+        if roster is not None and roster is not self.held.roster:
+            self._hold(roster=roster)
+            self._feed(RosterReplaced(roster, kind))
+
     async def _replace_status(self, status: StatusList) -> None:
         if status.tenant != self._place.tenant:
             raise WireError(WireReason.OUT_OF_RANGE, "status.sub")
@@ -177,9 +207,11 @@ class Materials:
         trust: TrustBundle | None = None,
         policy: PolicyBundle | None = None,
         statuses: Mapping[int, StatusList] | None = None,
+        roster: Roster | None = None,
     ) -> None:
         held = self.held
-        self.held = Held(trust or held.trust, policy or held.policy, held.statuses if statuses is None else statuses)
+        lists = held.statuses if statuses is None else statuses
+        self.held = Held(trust or held.trust, policy or held.policy, lists, roster or held.roster)
 
     def _key(self, key_id: KeyId, purpose: KeyPurpose, field: str) -> PublicKey:
         found = None if self.held.trust is None else self.held.trust.find(key_id, purpose)

@@ -81,6 +81,7 @@ def plain_state(state: State, now_s: int) -> dict[str, Json]:
             }
             for number, held in sorted(trust.statuses.items())
         ]
+    roster = state.roster
     alarms: list[Json] = [kind.name for kind in sorted(door.alarms)]
     return {
         "tenant": state.place.tenant,
@@ -92,4 +93,12 @@ def plain_state(state: State, now_s: int) -> dict[str, Json]:
         "trust_version": 0 if trust is None else trust.bundle.version,
         "policy_version": 0 if policy is None else policy.bundle.version,
         "status_lists": statuses,
+        "roster": None
+        if roster is None
+        else {
+            "version": roster.version,
+            "entries": roster.count,
+            "as_of": rfc3339(roster.issued_at_s * 1000),
+            "age_s": max(0, now_s - roster.issued_at_s),
+        },
     }

@@ -22,6 +22,14 @@ MIGRATIONS: Final[tuple[tuple[str, ...], ...]] = (
         "CREATE TABLE fact_number (name TEXT PRIMARY KEY, value INTEGER NOT NULL) STRICT, WITHOUT ROWID",
         "CREATE TABLE fact_bytes (name TEXT PRIMARY KEY, value BLOB NOT NULL) STRICT, WITHOUT ROWID",
     ),
+    # 2: the roster: a signed snapshot in parts, and the signed deltas after it
+    (
+        """CREATE TABLE roster_part (
+            snapshot INTEGER NOT NULL, number INTEGER NOT NULL, bytes BLOB NOT NULL,
+            PRIMARY KEY (snapshot, number)) STRICT""",
+        """CREATE TABLE roster_delta (
+            version INTEGER PRIMARY KEY, changed INTEGER NOT NULL, bytes BLOB NOT NULL) STRICT""",
+    ),
 )
 
 

@@ -12,6 +12,7 @@ import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import Enum, unique
+from functools import partial
 from pathlib import Path
 from typing import Final, TypeAlias, TypeVar
 
@@ -25,6 +26,8 @@ QUEUED_JOBS: Final = 1024
 GROUPED: Final = 64
 """Appends that share one transaction at most."""
 CALL_DEADLINE_S: Final = 10.0
+PART_BYTES: Final = 128 * 1024
+"""Of a roster's snapshot a transaction: some tens of milliseconds on a slow card, which a grant may wait for it."""
 
 T = TypeVar("T")
 U = TypeVar("U")
@@ -169,6 +172,35 @@ class Store:
     async def statuses(self) -> list[StatusList]:
         """Load every kept status list."""
         return await self._call(Database.statuses)
+
+    async def put_roster(self, data: bytes) -> None:
+        """Keep the signed snapshot of a roster instead of what was kept; taps are journaled between its parts."""
+        await self._drop_roster_parts()
+        for number, start in enumerate(range(0, len(data), PART_BYTES)):
+            part = partial(Database.put_roster_part, number=number, data=data[start : start + PART_BYTES])
+            await self._call(part)
+        await self._call(Database.settle_roster)
+        await self._drop_roster_parts()
+
+    async def _drop_roster_parts(self) -> None:
+        while await self._call(Database.drop_roster_parts):
+            pass
+
+    async def put_roster_delta(self, version: int, data: bytes, *, changed: bool, alone: bool) -> tuple[int, int]:
+        """Keep a signed delta after the snapshot; see `Database.put_roster_delta`."""
+        put = partial(Database.put_roster_delta, version=version, data=data, changed=changed, alone=alone)
+        return await self._call(put)
+
+    async def roster_snapshot(self) -> bytes | None:
+        """Give the signed snapshot of the roster, None when there is none."""
+        parts: list[bytes] = []
+        while part := await self._call(partial(Database.roster_part, number=len(parts))):
+            parts.append(part)
+        return b"".join(parts) or None
+
+    async def roster_deltas(self) -> list[bytes]:
+        """Give the signed deltas after the snapshot, in order."""
+        return await self._call(Database.roster_deltas)
 
     async def replay_marks(self) -> list[tuple[bytes, int]]:
         """Give the kept replay marks as (key, expires_wall_ms)."""

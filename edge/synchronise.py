@@ -73,6 +73,7 @@ class HeldMaterials:
             trust=0 if held.trust is None else held.trust.version,
             policy=0 if held.policy is None else held.policy.version,
             status={number: status.sequence for number, status in held.statuses.items()},
+            roster=0 if held.roster is None else held.roster.version,
         )
 
     async def accept_trust(self, data: bytes) -> None:
@@ -90,6 +91,18 @@ class HeldMaterials:
     async def accept_delta(self, data: bytes) -> None:
         """Apply a delta."""
         await _asked(self._materials.accept_delta(data))
+
+    def roster_base(self) -> int:
+        """Give the version from which a delta of the roster is wanted."""
+        return self._materials.roster_base
+
+    async def accept_roster(self, data: bytes) -> None:
+        """Take over a whole roster."""
+        await _asked(self._materials.accept_roster(data))
+
+    async def accept_roster_delta(self, data: bytes) -> None:
+        """Apply a delta of the roster."""
+        await _asked(self._materials.accept_roster_delta(data))
 
 
 class LoggedNotices:

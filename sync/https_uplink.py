@@ -23,6 +23,8 @@ from wire.batch import MAX_ACKNOWLEDGEMENT_BYTES
 from wire.messages import DEVICE_CHANGES, DEVICE_EVENTS, MEDIA_COSE
 
 _PLAIN: Final = ("identity", "")
+_SLOWEST_BYTES_S: Final = 25_000
+"""200 kbit/s: the slowest line on which a whole roster still comes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +34,8 @@ class Deadlines:
     Attributes:
         connect_s: reaching the cloud and agreeing on TLS.
         send_s: a batch of 150 kB up on a line of 100 kbit/s takes 12 s.
-        fetch_s: a status list of 1.3 MB down on a line of 200 kbit/s takes 52 s.
+        fetch_s: a status list of 1.3 MB down on a line of 200 kbit/s takes 52 s; documents that may be larger than
+            2 MB are given the time that they take at that pace.
         knock_s: for finding out why a connection broke, twice at most.
         beyond_wait_s: for an answer to a long question, beyond what the cloud was allowed to wait.
     """
@@ -172,7 +175,8 @@ class HttpsUplink:
     ) -> Fetched | NotModified:
         """Get a document of at most `max_bytes`."""
         headers = {} if etag is None else {"if-none-match": etag}
-        question = _Question("GET", path, self._deadlines.fetch_s, max_bytes, headers, query)
+        deadline_s = max(self._deadlines.fetch_s, max_bytes / _SLOWEST_BYTES_S)
+        question = _Question("GET", path, deadline_s, max_bytes, headers, query)
         answer = await self._ask(question, HTTPStatus.OK, HTTPStatus.NOT_MODIFIED)
         if answer.status == HTTPStatus.NOT_MODIFIED:
             return NotModified()
@@ -184,6 +188,7 @@ class HttpsUplink:
         query = {
             "trust": str(versions.trust),
             "policy": str(versions.policy),
+            "roster": str(versions.roster),
             "wait_s": str(wait_s),
         }
         if versions.status:

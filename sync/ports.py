@@ -34,7 +34,7 @@ class Reason(Enum):
     CLOSED = "closed"  # used after aclose()
     NO_TRUST = "no_trust"  # no trust bundle yet: an acknowledgement cannot be checked
     ACKNOWLEDGEMENT_REFUSED = "acknowledgement_refused"  # not signed by the cloud, or not about this journal
-    MATERIAL_REFUSED = "material_refused"  # a trust bundle, status list or policy that does not verify
+    MATERIAL_REFUSED = "material_refused"  # a trust bundle, status list, policy or roster that does not verify
     NO_PROGRESS = "no_progress"  # the cloud keeps announcing what it does not deliver
     JOURNAL_MISMATCH = "journal_mismatch"  # the cloud's head is not this journal's at that place
     JOURNAL_GAP = "journal_gap"  # events that the cloud asks for are no longer here
@@ -126,13 +126,14 @@ class Versions:
     """Which signed documents one side has.
 
     Attributes:
-        trust, policy: versions, 0 for none.
+        trust, policy, roster: versions, 0 for none.
         status: status list -> sequence number.
     """
 
     trust: int
     policy: int
     status: Mapping[int, int]
+    roster: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -234,6 +235,18 @@ class Materials(Protocol):
         """Apply the delta of a status list; raises as `accept_trust`, then the whole list is fetched."""
         ...
 
+    def roster_base(self) -> int:
+        """Give the version from which a delta of the roster is wanted, 0 when the whole is."""
+        ...
+
+    async def accept_roster(self, data: bytes) -> None:
+        """Take over a whole roster; raises as `accept_trust`."""
+        ...
+
+    async def accept_roster_delta(self, data: bytes) -> None:
+        """Apply the delta of the roster; raises as `accept_trust`, then the whole roster is fetched."""
+        ...
+
 
 class SignedTime(Protocol):
     """Whoever wants to know the time from the cloud."""
@@ -304,7 +317,7 @@ class Direction(Enum):
     """Which of the two loops."""
 
     PUSH = "push"  # events up
-    PULL = "pull"  # trust, status lists and policy down
+    PULL = "pull"  # trust, status lists, policy and roster down
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,7 @@
-"""Trust, status lists and policy down: ask what is new, fetch it, hand it to the door, which verifies.
+"""Trust, status lists, policy and roster down: ask what is new, fetch it, hand it to the door, which verifies.
 
-Invariant: trust comes first, then every status list the cloud names, then policy; one that is refused leaves the
-old one in force and does not keep the others from coming.
+Invariant: trust comes first, then every status list the cloud names, then policy, then the roster; one that is refused
+leaves the old one in force and does not keep the others from coming.
 Must not: verify or keep a document itself; stop for any fault of the cloud.
 """
 
@@ -24,8 +24,16 @@ from sync.ports import (
     Versions,
 )
 from wire.errors import WireError
-from wire.messages import DEVICE_POLICY, DEVICE_STATUS, DEVICE_TRUST, MEDIA_STATUS_DELTA
+from wire.messages import (
+    DEVICE_POLICY,
+    DEVICE_ROSTER,
+    DEVICE_STATUS,
+    DEVICE_TRUST,
+    MEDIA_ROSTER_DELTA,
+    MEDIA_STATUS_DELTA,
+)
 from wire.policy import MAX_POLICY_BYTES
+from wire.roster import MAX_ROSTER_BYTES
 from wire.status_list import MAX_TOKEN_BYTES
 from wire.trust import MAX_BUNDLE_BYTES
 
@@ -41,6 +49,15 @@ class _Document:
     path: str
     held: int | None
     max_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Delta:
+    """How a document changes: the version that it changes from, the media type, and who applies it."""
+
+    since: int | None
+    media_type: str
+    accept: Callable[[bytes], Awaitable[None]]
 
 
 class PullLoop:
@@ -113,6 +130,8 @@ class PullLoop:
                 updates.append(partial(self._fetch_list, number, held.status.get(number)))
         if offered.policy > held.policy:
             updates.append(self._fetch_policy)
+        if offered.roster > held.roster:
+            updates.append(self._fetch_roster)
         return updates
 
     async def _fetch_trust(self) -> None:
@@ -130,20 +149,32 @@ class PullLoop:
             await _accept(document, self._materials.accept_policy, found.data)
 
     async def _fetch_list(self, number: int, held: int | None) -> None:
-        """Bring one status list up to date: by delta if the cloud gives one that applies, else whole."""
         document = _Document(f"status list {number}", f"{DEVICE_STATUS}/{number}", held, MAX_TOKEN_BYTES)
-        found = await self._fetch(document, {} if held is None else {"since": str(held)})
+        delta = _Delta(held, MEDIA_STATUS_DELTA, self._materials.accept_delta)
+        await self._fetch_changes(document, delta, self._materials.accept_status)
+
+    async def _fetch_roster(self) -> None:
+        held = self._materials.versions().roster
+        document = _Document("roster", DEVICE_ROSTER, held or None, MAX_ROSTER_BYTES)
+        delta = _Delta(self._materials.roster_base() or None, MEDIA_ROSTER_DELTA, self._materials.accept_roster_delta)
+        await self._fetch_changes(document, delta, self._materials.accept_roster)
+
+    async def _fetch_changes(
+        self, document: _Document, delta: _Delta, accept: Callable[[bytes], Awaitable[None]]
+    ) -> None:
+        """Bring a document up to date: by delta if the cloud gives one that applies, else whole."""
+        found = await self._fetch(document, {} if delta.since is None else {"since": str(delta.since)})
         if isinstance(found, NotModified):
             return
-        if found.media_type == MEDIA_STATUS_DELTA:
+        if found.media_type == delta.media_type:
             try:
-                await self._materials.accept_delta(found.data)
+                await delta.accept(found.data)
             except WireError:
-                found = await self._uplink.fetch(document.path, etag=None, query={}, max_bytes=MAX_TOKEN_BYTES)
+                found = await self._uplink.fetch(document.path, etag=None, query={}, max_bytes=document.max_bytes)
             else:
                 return
         if isinstance(found, Fetched):
-            await _accept(document, self._materials.accept_status, found.data)
+            await _accept(document, accept, found.data)
 
     async def _fetch(self, document: _Document, query: dict[str, str]) -> Fetched | NotModified:
         etag = None if document.held is None else f'"{document.held}"'
@@ -164,9 +195,11 @@ async def _accept(document: _Document, accept: Callable[[bytes], Awaitable[None]
 def _no_progress(held: Versions, offered: Versions) -> SyncError:
     return SyncError(
         Reason.NO_PROGRESS,
-        what=(
-            f"the cloud offers trust {offered.trust}, policy {offered.policy}, status {dict(offered.status)},"
-            f" this door has trust {held.trust}, policy {held.policy}, status {dict(held.status)}"
-        ),
+        what=f"the cloud offers {_listed(offered)}, this door has {_listed(held)}",
         remedy="the newer ones stay in force; ask the cloud's operator whether it was restored from a backup",
     )
+
+
+def _listed(versions: Versions) -> str:
+    lists = dict(versions.status)
+    return f"trust {versions.trust}, policy {versions.policy}, status {lists}, roster {versions.roster}"

@@ -14,10 +14,9 @@ from wire.errors import WireError, WireReason
 from wire.names import Assurance, PassId, Reason, Step
 from wire.passes import SignedPass
 from wire.presentation import RotatingPresentation, parse_presented
+from wire.roster import MAX_IDENTIFIER_BYTES, IdentifierForm
 from wire.text import PREFIX, from_text
 
-MAX_IDENTIFIER_BYTES: Final = 64
-"""The longest identifier of a card or code in use: a public key's 65 bytes are hashed by its adapter."""
 
 
 class Medium(Enum):
@@ -46,20 +45,11 @@ class Form(IntEnum):
     CARD_KEY = 5
 
 
-@unique
-class Namespace(IntEnum):
-    """Whose numbers identifiers are: the text of a code never passes for the number of a card."""
-
-    BARCODE = 1
-    CARD = 2
-    PUBLIC_KEY = 3
-
-
-_IDENTIFIERS: Final[Mapping[Form, tuple[Namespace, Assurance]]] = {
-    Form.CARD_NUMBER: (Namespace.CARD, Assurance.IDENTIFIER),
-    Form.CARD_MESSAGE: (Namespace.CARD, Assurance.DYNAMIC_TAG),
-    Form.CARD_SECRET: (Namespace.CARD, Assurance.ROTATING),
-    Form.CARD_KEY: (Namespace.PUBLIC_KEY, Assurance.NONCE_BOUND),
+_IDENTIFIERS: Final[Mapping[Form, tuple[IdentifierForm, Assurance]]] = {
+    Form.CARD_NUMBER: (IdentifierForm.CARD_UID, Assurance.IDENTIFIER),
+    Form.CARD_MESSAGE: (IdentifierForm.CARD_UID, Assurance.DYNAMIC_TAG),
+    Form.CARD_SECRET: (IdentifierForm.CARD_UID, Assurance.ROTATING),
+    Form.CARD_KEY: (IdentifierForm.PUBLIC_KEY, Assurance.NONCE_BOUND),
 }
 
 
@@ -127,11 +117,12 @@ class PresentedIdentifier:
     """A number that stands for an enrolled credential.
 
     Attributes:
+        kind: whose numbers these are: the text of a code never passes for the number of a card.
         identifier: 1 to 64 bytes; with `hashed`, the key under which the roster has it.
         assurance: what its adapter has proven.
     """
 
-    namespace: Namespace
+    kind: IdentifierForm
     identifier: bytes
     assurance: Assurance
     hashed: bool
@@ -155,7 +146,7 @@ def read_credential(presentation: Presentation, *, takes_barcodes: bool) -> Pres
         return _read_exchange(payload, presentation.nonce)
     if presentation.form is Form.CODE:
         if takes_barcodes and not payload.startswith(PREFIX):
-            return _read_identifier(presentation, Namespace.BARCODE, Assurance.IDENTIFIER)
+            return _read_identifier(presentation, IdentifierForm.BARCODE, Assurance.IDENTIFIER)
         return read_code(payload)
     return _read_identifier(presentation, *_IDENTIFIERS[presentation.form])
 
@@ -184,12 +175,12 @@ def _read_exchange(payload: bytes, nonce: bytes | None) -> PresentedCredential |
 
 
 def _read_identifier(
-    presentation: Presentation, namespace: Namespace, assurance: Assurance
+    presentation: Presentation, kind: IdentifierForm, assurance: Assurance
 ) -> PresentedIdentifier | Denied:
     size = len(presentation.payload)
     if not 1 <= size <= MAX_IDENTIFIER_BYTES:
         return Denied(Step.FORM, Reason.TOO_LARGE if size else Reason.MALFORMED)
-    return PresentedIdentifier(namespace, presentation.payload, assurance, presentation.hashed)
+    return PresentedIdentifier(kind, presentation.payload, assurance, presentation.hashed)
 
 
 def _refuse(error: WireError) -> Denied:

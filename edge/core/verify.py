@@ -171,7 +171,7 @@ def roster_revocation(roster: Roster, now: Instant) -> Revocation:
 def _roster_key(presented: PresentedIdentifier, roster: Roster) -> bytes:
     if presented.hashed:
         return presented.identifier
-    return identifier_key(roster.pepper, presented.namespace, presented.identifier)
+    return identifier_key(roster.pepper, presented.kind, presented.identifier)
 
 
 def refused_by_clock(credential: Presented, now: Instant) -> Denied | None:

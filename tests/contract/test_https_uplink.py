@@ -23,6 +23,7 @@ from tests.support.peer_listener import PeerListener, Reply, Request, listening
 from tests.support.waiting import DEADLINE_S
 from wire.batch import MAX_ACKNOWLEDGEMENT_BYTES
 from wire.messages import DEVICE_CHANGES, DEVICE_EVENTS, DEVICE_TRUST
+from wire.roster import MAX_ROSTER_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
@@ -361,3 +362,13 @@ async def test_one_connection_serves_many_requests(listener: PeerListener, files
         assert isinstance(found, Fetched)
     await line.aclose()
     assert len(ports) == 1
+
+
+async def test_a_document_that_may_be_large_is_given_the_time_that_it_takes(listener: PeerListener, files: DeviceFiles):
+    line = uplink(listener.url, files, Deadlines(fetch_s=0.0))
+    with pytest.raises(UplinkError) as caught:
+        await line.fetch(DEVICE_TRUST, etag=None, query={}, max_bytes=1)
+    assert caught.value.reason is Reason.DEADLINE
+    found = await line.fetch(DEVICE_TRUST, etag=None, query={}, max_bytes=MAX_ROSTER_BYTES)
+    assert isinstance(found, Fetched)
+    await line.aclose()

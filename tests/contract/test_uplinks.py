@@ -22,12 +22,16 @@ from tests.support.waiting import DEADLINE_S
 from wire.batch import seal_batch
 from wire.messages import (
     DEVICE_POLICY,
+    DEVICE_ROSTER,
     DEVICE_STATUS,
     DEVICE_TRUST,
     MEDIA_COSE,
+    MEDIA_ROSTER,
+    MEDIA_ROSTER_DELTA,
     MEDIA_STATUS_DELTA,
     MEDIA_STATUS_LIST,
 )
+from wire.roster import MAX_ROSTER_BYTES
 from wire.status_list import MAX_TOKEN_BYTES
 from wire.trust import MAX_BUNDLE_BYTES, open_trust
 
@@ -141,6 +145,18 @@ async def test_a_list_comes_whole_and_then_as_a_delta(line: Line):
     assert isinstance(whole, Fetched)
     assert isinstance(delta, Fetched)
     assert (whole.media_type, delta.media_type) == (MEDIA_STATUS_LIST, MEDIA_STATUS_DELTA)
+
+
+async def test_a_roster_comes_whole_and_then_as_a_delta(line: Line):
+    line.cloud.enrol(1)
+    whole = await line.uplink.fetch(DEVICE_ROSTER, etag=None, query={}, max_bytes=MAX_ROSTER_BYTES)
+    line.cloud.enrol(1, 2)
+    delta = await line.uplink.fetch(DEVICE_ROSTER, etag='"1"', query={"since": "1"}, max_bytes=MAX_ROSTER_BYTES)
+    assert isinstance(whole, Fetched)
+    assert isinstance(delta, Fetched)
+    assert (whole.media_type, delta.media_type) == (MEDIA_ROSTER, MEDIA_ROSTER_DELTA)
+    held = Versions(1, 1, {0: 1}, 1)
+    assert await line.uplink.changes(held, wait_s=25) == Versions(1, 1, {0: 1}, 2)
 
 
 async def test_a_document_that_does_not_exist_is_refused(line: Line):

@@ -26,6 +26,7 @@ from edge.core.tap import (
     Input,
     LineChanged,
     PolicyReplaced,
+    RosterReplaced,
     State,
     Tap,
     TimeDue,
@@ -52,8 +53,11 @@ from tests.core.campus import (
 from tests.core.campus import issue as issue_pass
 from tests.core.denials import NONCE
 from tests.core.doors import BASE
+from tests.vectors.parts.rosters import NEXT as NEXT_ROSTER
+from tests.vectors.parts.rosters import USUAL as ROSTER
 from wire.names import Action, Assurance, ClockState, DoorMode, EventKind, PassKind, RelockRule, SuspectRule
 from wire.passes import make_pass_id
+from wire.roster import Roster
 from wire.settings import DoorSettings
 
 RELEASE_MS = 5_000
@@ -254,6 +258,12 @@ class Door(RuleBasedStateMachine):
         self.revoked = revoked
         self.feed(TrustReplaced(believed(revoked), EventKind.STATUS_UPDATED), may_release=False)
 
+    @rule(roster=st.sampled_from([ROSTER, NEXT_ROSTER]), kind=st.sampled_from([None, EventKind.ROSTER_UPDATED]))
+    def the_roster_changes(self, roster: Roster, kind: EventKind | None) -> None:
+        effects = self.feed(RosterReplaced(roster, kind), may_release=False)
+        noted = [effect.draft.kind for effect in effects if isinstance(effect, Record)]
+        assert noted[-1:] == [kind] if kind is not None else EventKind.ROSTER_UPDATED not in noted
+
     @rule(
         moved_ms=st.sampled_from([0, -120_000, -15_000, 15_000, 120_000]),
         clock=st.sampled_from([ClockState.TRUSTED, ClockState.TRUSTED, *ClockState]),
@@ -319,6 +329,7 @@ def test_the_machine_knows_every_input():
         TimeDue,
         TrustReplaced,
         PolicyReplaced,
+        RosterReplaced,
     }
     names = {kind.__name__ for kind in Input.__args__}
     assert names - {kind.__name__ for kind in fed} == {"Noted"}

@@ -30,6 +30,7 @@ from edge.core.tap import (
     LineChanged,
     Noted,
     PolicyReplaced,
+    RosterReplaced,
     State,
     TimeDue,
     TrustReplaced,
@@ -64,6 +65,7 @@ from tests.core.campus import (
     trust,
 )
 from tests.core.denials import replay_key
+from tests.vectors.parts.rosters import USUAL as ROSTER
 from wire.names import Action, Assurance, ClockState, DoorMode, EventKind, PassFlags, PassKind, Reason, Step
 from wire.settings import DoorSettings
 
@@ -324,6 +326,14 @@ def test_a_mere_refresh_is_no_event():
     assert effects == (Secure(),)
 
 
+def test_a_new_roster_is_held_and_journaled_and_a_refreshed_one_is_no_event():
+    state, effects = handle(door(), RosterReplaced(ROSTER, EventKind.ROSTER_UPDATED), NOW)
+    assert [draft.kind for draft in drafts(effects)] == [EventKind.ROSTER_UPDATED]
+    later = replace(ROSTER, version=13)
+    state, effects = handle(state, RosterReplaced(later, None), NOW)
+    assert (state.roster, effects) == (later, ())
+
+
 def test_events_of_a_door_that_was_never_told_carry_version_zero():
     _, effects = handle(State(place=PLACE), GARBAGE, NOW)
     assert [(draft.policy_version, draft.trust_version) for draft in drafts(effects)] == [(0, 0)]
@@ -345,6 +355,7 @@ def test_a_revocation_is_in_force_with_the_next_tap():
         LineChanged(InputLine.CONTACT, LineState.ACTIVE),
         TrustReplaced(trust(), EventKind.TRUST_UPDATED),
         PolicyReplaced(policy()),
+        RosterReplaced(ROSTER, EventKind.ROSTER_UPDATED),
         Noted(EventKind.STARTED),
     ],
     ids=lambda event: type(event).__name__,

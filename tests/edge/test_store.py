@@ -230,6 +230,17 @@ def test_migrating_twice_changes_nothing(tmp_path: Path):
     raw.close()
 
 
+def test_a_database_of_the_first_release_keeps_what_it_holds(tmp_path: Path):
+    raw = sqlite3.connect(tmp_path / "journal.db", isolation_level=None)
+    migrate(raw, MIGRATIONS[:1])
+    raw.execute("INSERT INTO document VALUES ('policy', 7, x'01')")
+    raw.close()
+    opened = database(tmp_path / "journal.db")
+    assert opened.newest_document(Document.POLICY) == b"\x01"
+    assert (opened.roster_part(0), opened.roster_deltas()) == (None, [])
+    opened.close()
+
+
 def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path):
     with pytest.raises(StoreError) as caught:
         open_database(tmp_path / "absent" / "journal.db", IDENTITY, new_epoch=EPOCH)

@@ -9,6 +9,8 @@ from wire.envelope import parse_envelope, parse_key_header
 from wire.errors import WireError, WireReason
 from wire.names import KeyPurpose
 from wire.policy import MAX_POLICY_BYTES, open_policy
+from wire.roster import MAX_ROSTER_BYTES, open_roster
+from wire.roster_delta import MAX_ROSTER_DELTA_BYTES, apply_roster_delta, open_roster_delta
 from wire.status_delta import MAX_DELTA_BYTES, apply_delta, open_delta
 from wire.status_list import open_status_list, status_key_id
 from wire.trust import advance_trust
@@ -17,6 +19,7 @@ if TYPE_CHECKING:
     from wire.keys import PublicKey
     from wire.names import KeyId
     from wire.policy import PolicyBundle
+    from wire.roster import Roster
     from wire.status_list import StatusList
     from wire.trust import TrustBundle
 
@@ -28,7 +31,8 @@ class MemoryMaterials:
         root: the pinned root key.
 
     Attributes:
-        accepted: what was put into force, in order: "trust 1", "status 0:1", "delta 0:2", "policy 1".
+        accepted: what was put into force, in order: "trust 1", "status 0:1", "delta 0:2", "policy 1", "roster 1",
+            "roster delta 2".
         refused: what was not.
     """
 
@@ -37,6 +41,7 @@ class MemoryMaterials:
         self.refused: list[str] = []
         self.statuses: dict[int, StatusList] = {}
         self.policy: PolicyBundle | None = None
+        self.roster: Roster | None = None
         self._root = root
         self._trust: TrustBundle | None = None
 
@@ -48,6 +53,7 @@ class MemoryMaterials:
             0 if self._trust is None else self._trust.version,
             0 if self.policy is None else self.policy.version,
             {number: status.sequence for number, status in self.statuses.items()},
+            self.roster_base(),
         )
 
     async def accept_trust(self, data: bytes) -> None:
@@ -86,6 +92,29 @@ class MemoryMaterials:
             raise
         self.statuses[status.list_id] = status
         self.accepted.append(f"delta {status.list_id}:{status.sequence}")
+
+    def roster_base(self) -> int:
+        return 0 if self.roster is None else self.roster.version
+
+    async def accept_roster(self, data: bytes) -> None:
+        try:
+            header = parse_envelope(data, field="roster", max_bytes=MAX_ROSTER_BYTES).protected
+            self.roster = open_roster(data, self._key(parse_key_header(header, "roster")[1], KeyPurpose.POLICY))
+        except WireError:
+            self.refused.append("roster")
+            raise
+        self.accepted.append(f"roster {self.roster.version}")
+
+    async def accept_roster_delta(self, data: bytes) -> None:
+        try:
+            header = parse_envelope(data, field="delta", max_bytes=MAX_ROSTER_DELTA_BYTES).protected
+            delta = open_roster_delta(data, self._key(parse_key_header(header, "delta")[1], KeyPurpose.POLICY))
+            assert self.roster is not None
+            self.roster = apply_roster_delta(self.roster, delta)
+        except WireError:
+            self.refused.append("roster delta")
+            raise
+        self.accepted.append(f"roster delta {self.roster.version}")
 
     def _key(self, key_id: KeyId, purpose: KeyPurpose) -> PublicKey:
         found = None if self._trust is None else self._trust.find(key_id, purpose)

@@ -10,7 +10,7 @@ from sync.answers import refuse, unreadable
 from sync.ports import Fetched, NotModified, Reason, UplinkError, Versions
 from tests.support.peer_cloud import DEVICE_SIGNER, Refusal, signer
 from wire.batch import open_batch
-from wire.messages import DEVICE_POLICY, DEVICE_STATUS, DEVICE_TRUST
+from wire.messages import DEVICE_POLICY, DEVICE_ROSTER, DEVICE_STATUS, DEVICE_TRUST
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -50,7 +50,7 @@ class MemoryUplink:
         self, path: str, *, etag: str | None, query: Mapping[str, str], max_bytes: int
     ) -> Fetched | NotModified:
         self._check()
-        kinds = {DEVICE_TRUST: "trust", DEVICE_POLICY: "policy"}
+        kinds = {DEVICE_TRUST: "trust", DEVICE_POLICY: "policy", DEVICE_ROSTER: "roster"}
         try:
             document = self.cloud.document(kinds.get(path) or f"status/{path.removeprefix(DEVICE_STATUS + '/')}", query)
         except Refusal as refusal:

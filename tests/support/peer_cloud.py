@@ -19,9 +19,11 @@ from wire.batch import Acknowledgement, open_batch, seal_acknowledgement
 from wire.errors import WireError
 from wire.event import CHAIN_START, HASH_BYTES, chain_hash, parse_event
 from wire.keys import Ed25519Signer, P256Signer
-from wire.messages import MEDIA_COSE, MEDIA_STATUS_DELTA, MEDIA_STATUS_LIST
-from wire.names import DoorId, KeyPurpose, Tenant
+from wire.messages import MEDIA_COSE, MEDIA_ROSTER, MEDIA_ROSTER_DELTA, MEDIA_STATUS_DELTA, MEDIA_STATUS_LIST
+from wire.names import DoorId, KeyPurpose, PassFlags, PassKind, Tenant
 from wire.policy import PolicyBundle, seal_policy
+from wire.roster import Roster, RosterEntry, make_roster, seal_roster
+from wire.roster_delta import make_roster_delta, seal_roster_delta
 from wire.status_delta import make_delta, seal_delta
 from wire.status_list import StatusList, seal_status_list
 from wire.trust import TrustBundle, TrustedKey, seal_trust
@@ -101,6 +103,8 @@ class PeerCloud:
         self.trust = self._first_trust()
         self.policy = self._first_policy()
         self.statuses = {0: self._first_list(0)}
+        self.roster: Roster | None = None
+        self._older_roster: Roster | None = None
         self._older: dict[int, StatusList] = {}
         self._changed = asyncio.Event()
 
@@ -170,7 +174,8 @@ class PeerCloud:
     def versions(self) -> Versions:
         """Tell which documents there are."""
         lists = {number: status.sequence for number, status in self.statuses.items()}
-        return Versions(self.trust.version, self.policy.version, lists)
+        roster = 0 if self.roster is None else self.roster.version
+        return Versions(self.trust.version, self.policy.version, lists, roster)
 
     async def changes(self, held: Versions, *, wait_s: float) -> Versions:
         """Answer at once when anything differs, else once it does or `wait_s` is over."""
@@ -180,7 +185,7 @@ class PeerCloud:
         return self.versions()
 
     def document(self, kind: str, query: Mapping[str, str]) -> Document:
-        """Give "trust", "policy" or "status/N".
+        """Give "trust", "policy", "roster" or "status/N".
 
         Raises:
             Refusal: there is none.
@@ -191,6 +196,8 @@ class PeerCloud:
             )
         if kind == "policy":
             return Document(seal_policy(self.policy, self.policy_key), MEDIA_COSE, f'"{self.policy.version}"')
+        if kind == "roster":
+            return self._roster_document(query)
         number = int(kind.removeprefix("status/"))
         if number not in self.statuses:
             raise Refusal(404, "STATUS_LIST_UNKNOWN")
@@ -200,6 +207,31 @@ class PeerCloud:
             delta = seal_delta(make_delta(older, status), self.status_key)
             return Document(delta, MEDIA_STATUS_DELTA, etag)
         return Document(seal_status_list(status, self.status_key), MEDIA_STATUS_LIST, etag)
+
+    def _roster_document(self, query: Mapping[str, str]) -> Document:
+        roster, older = self.roster, self._older_roster
+        if roster is None:
+            raise Refusal(404, "ROSTER_UNKNOWN")
+        etag = f'"{roster.version}"'
+        if older is not None and query.get("since") == str(older.version):
+            delta = seal_roster_delta(make_roster_delta(older, roster), self.policy_key)
+            return Document(delta, MEDIA_ROSTER_DELTA, etag)
+        return Document(seal_roster(roster, self.policy_key), MEDIA_ROSTER, etag)
+
+    def enrol(self, *numbers: int) -> None:
+        """Have these credentials enrolled and no others."""
+        old = self._older_roster = self.roster
+        entries = {number.to_bytes(16, "big"): _entry(number) for number in numbers}
+        self.roster = make_roster(
+            entries,
+            tenant=TENANT,
+            site="campus",
+            version=1 if old is None else old.version + 1,
+            issued_at_s=NOW_S,
+            pepper=bytes(32),
+            level_sets=() if old is None else old.level_sets,
+        )
+        self._changed.set()
 
     def revoke(self, number: int, index: int) -> None:
         """Set a bit of a status list."""
@@ -266,6 +298,16 @@ def trusted(
 ) -> TrustedKey:
     """Make an entry of a trust bundle."""
     return TrustedKey(key=key.public_key, purpose=purpose, not_before_s=starts_s, expires_at_s=ends_s)
+
+
+def _entry(number: int) -> RosterEntry:
+    return RosterEntry(
+        roster_id=number.to_bytes(8, "big"),
+        kind=PassKind.STANDARD,
+        flags=PassFlags.NONE,
+        access_levels=(number % 3,),
+        pin=None,
+    )
 
 
 def _renumbered(old: StatusList, sequence: int, bits: bytes) -> StatusList:

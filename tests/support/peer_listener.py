@@ -33,6 +33,7 @@ from wire.messages import (
     DEVICE_CHANGES,
     DEVICE_EVENTS,
     DEVICE_POLICY,
+    DEVICE_ROSTER,
     DEVICE_STATUS,
     DEVICE_TRUST,
     EST_CACERTS,
@@ -169,7 +170,7 @@ class PeerListener:
         return self._document(request)
 
     def _document(self, request: Request) -> Reply:
-        kinds = {DEVICE_TRUST: "trust", DEVICE_POLICY: "policy"}
+        kinds = {DEVICE_TRUST: "trust", DEVICE_POLICY: "policy", DEVICE_ROSTER: "roster"}
         kind = kinds.get(request.path) or f"status/{request.path.removeprefix(DEVICE_STATUS + '/')}"
         document = self.cloud.document(kind, request.query)
         if request.headers.get("if-none-match") == document.etag:
@@ -202,10 +203,12 @@ class PeerListener:
             int(query.get("trust", "0")),
             int(query.get("policy", "0")),
             {int(number): int(sequence) for number, sequence in pairs},
+            int(query.get("roster", "0")),
         )
         found = await self.cloud.changes(held, wait_s=int(query.get("wait_s", "0")))
         status = {str(number): sequence for number, sequence in found.status.items()}
-        return Reply(json.dumps({"trust": found.trust, "policy": found.policy, "status": status}).encode())
+        offered = {"trust": found.trust, "policy": found.policy, "status": status, "roster": found.roster}
+        return Reply(json.dumps(offered).encode())
 
 
 def problem(status: int, reason: str, *, durable: int | None = None) -> Reply:

@@ -15,13 +15,15 @@ from wire.names import DoorId, KeyPurpose, PassFlags, PassKind, Tenant
 from wire.passes import Pass, make_pass_id, seal_pass
 from wire.policy import PolicyBundle, seal_policy
 from wire.presentation import seal_presentation
+from wire.roster import Roster, RosterEntry, make_roster, seal_roster
+from wire.roster_delta import make_roster_delta, seal_roster_delta
 from wire.settings import DoorSettings
 from wire.status_list import StatusList, seal_status_list
 from wire.text import to_text
 from wire.trust import PinnedTrust, TrustBundle, TrustedKey, encode_pinned, open_trust, seal_trust
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
     from datetime import tzinfo
     from pathlib import Path
 
@@ -105,6 +107,33 @@ class TenantKeys:
         """Sign that policy."""
         bundle = self.policy_bundle(door, version=version, settings=settings)
         return seal_policy(bundle, self.signers[KeyPurpose.POLICY])
+
+    def roster(
+        self,
+        entries: Mapping[bytes, RosterEntry],
+        *,
+        version: int = 1,
+        site: str = "hq",
+        level_sets: tuple[tuple[int, ...], ...] = (),
+    ) -> Roster:
+        """Give a roster of a site with these entries by their keys."""
+        return make_roster(
+            entries,
+            tenant=Tenant(self.name),
+            site=site,
+            version=version,
+            issued_at_s=self.now_s + version,
+            pepper=seed(self.name, site, "pepper"),
+            level_sets=level_sets,
+        )
+
+    def sign_roster(self, roster: Roster) -> bytes:
+        """Sign a whole roster."""
+        return seal_roster(roster, self.signers[KeyPurpose.POLICY])
+
+    def sign_roster_delta(self, old: Roster, new: Roster) -> bytes:
+        """Sign what leads from one roster to the next."""
+        return seal_roster_delta(make_roster_delta(old, new), self.signers[KeyPurpose.POLICY])
 
     def issue(self, holder: P256Signer | None, *, index: int = 1, kind: PassKind = PassKind.STANDARD) -> bytes:
         """Issue a pass for seven days with access level 1."""

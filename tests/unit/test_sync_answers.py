@@ -67,8 +67,9 @@ def test_retry_after_is_read_in_seconds(header: str | None, seconds: float | Non
 
 def test_versions_are_read():
     assert parse_versions(b'{"trust": 12, "policy": 17, "status": {"0": 881, "7": 2}}') == Versions(
-        12, 17, {0: 881, 7: 2}
+        12, 17, {0: 881, 7: 2}, 0
     )
+    assert parse_versions(b'{"trust": 1, "policy": 2, "status": {}, "roster": 3}') == Versions(1, 2, {}, 3)
 
 
 @pytest.mark.parametrize(
@@ -85,6 +86,8 @@ def test_versions_are_read():
         b'{"trust": 1, "policy": 1, "status": {"x": 1}}',
         b'{"trust": 1, "policy": 1, "status": {"65536": 1}}',
         b'{"trust": 1, "policy": 1, "status": {"0": null}}',
+        b'{"trust": 1, "policy": 1, "status": {}, "roster": -1}',
+        b'{"trust": 1, "policy": 1, "status": {}, "roster": null}',
         b"[" * 60_000,
     ],
 )

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 
 import pytest
 
 from sync.pace import LONG_WAIT_S
 from sync.ports import Reason, UplinkError, Versions
+from tests.support.door_materials import MemoryMaterials
 from tests.support.peer_cloud import signer, trusted
 from tests.support.sync_bench import Bench
-from wire.messages import DEVICE_TRUST
+from wire.messages import DEVICE_ROSTER, DEVICE_TRUST
 from wire.names import KeyPurpose
 
 
@@ -184,3 +186,78 @@ async def test_a_document_that_has_come_in_the_meantime_is_not_read_again(bench:
     await bench.engine.pull.step()
     assert (bench.materials.accepted, bench.materials.versions()) == ([], held)
     assert (await bench.engine.status()).pull.last_error_reason is Reason.NO_PROGRESS
+
+
+async def test_a_roster_comes_last_then_its_changes_as_a_delta(bench: Bench):
+    bench.cloud.enrol(1, 2)
+    await bench.engine.pull.step()
+    assert bench.materials.accepted == ["trust 1", "status 0:1", "policy 1", "roster 1"]
+    bench.cloud.enrol(2, 3)
+    await bench.engine.pull.step()
+    assert bench.materials.accepted[-1] == "roster delta 2"
+    assert bench.materials.roster == bench.cloud.roster
+    bench.materials.accepted.clear()
+    await bench.engine.pull.step()
+    assert bench.materials.accepted == []
+
+
+async def test_a_door_that_missed_several_changes_of_the_roster_gets_the_whole(bench: Bench):
+    bench.cloud.enrol(1)
+    await bench.engine.pull.step()
+    bench.cloud.enrol(1, 2)
+    bench.cloud.enrol(1, 2, 3)
+    await bench.engine.pull.step()
+    assert bench.materials.accepted[-1] == "roster 3"
+
+
+async def test_a_roster_delta_that_does_not_apply_is_replaced_by_the_whole_roster(bench: Bench):
+    bench.cloud.enrol(1)
+    await bench.engine.pull.step()
+    assert bench.materials.roster is not None
+    bench.materials.roster = replace(bench.materials.roster, records=b"")
+    bench.cloud.enrol(1, 2)
+    await bench.engine.pull.step()
+    assert bench.materials.refused == ["roster delta"]
+    assert bench.materials.accepted[-1] == "roster 2"
+    assert (await bench.engine.status()).pull.failures == 0
+
+
+async def test_a_delta_is_asked_for_from_the_version_that_the_door_wants(bench: Bench):
+    asked: list[dict[str, str]] = []
+
+    class Asking(type(bench.uplink)):  # type: ignore[misc]
+        async def fetch(self, path: str, *, query: dict[str, str], **rest: object) -> object:
+            if path == DEVICE_ROSTER:
+                asked.append(query)
+            return await super().fetch(path, query=query, **rest)
+
+    class Wanting(MemoryMaterials):
+        wanted = 0
+
+        def roster_base(self) -> int:
+            return self.wanted
+
+        def versions(self) -> Versions:
+            return replace(super().versions(), roster=super().roster_base())
+
+    bench.uplink = Asking(bench.cloud)
+    bench.materials = materials = Wanting(bench.cloud.root.public_key)
+    bench.restarted()
+    for materials.wanted in (0, 1, 0):
+        bench.cloud.enrol(*range(len(asked) + 1))
+        await bench.engine.pull.step()
+    assert asked == [{}, {"since": "1"}, {}]
+    assert bench.materials.accepted[-3:] == ["roster 1", "roster delta 2", "roster 3"]
+
+
+async def test_a_refused_roster_leaves_the_old_one_and_is_told(bench: Bench):
+    bench.cloud.enrol(1)
+    await bench.engine.pull.step()
+    bench.cloud.policy_key = signer(66)
+    bench.cloud.enrol(1, 2)
+    await bench.engine.pull.step()
+    assert bench.materials.refused == ["roster delta", "roster"]
+    assert bench.materials.versions().roster == 1
+    status = await bench.engine.status()
+    assert status.pull.last_error_reason is Reason.MATERIAL_REFUSED
+    assert "roster" in (status.pull.last_error or "")

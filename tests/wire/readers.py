@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final, cast
 import cbor2
 
 from tests.vectors.parts.kit import Case, Json, plain
+from tests.vectors.parts.rosters import read as read_roster
 from wire.batch import open_acknowledgement, open_batch
 from wire.codec import Value, decode
 from wire.command import open_command
@@ -18,6 +19,8 @@ from wire.names import ExternalAad
 from wire.passes import parse_pass
 from wire.policy import open_policy, refuse_lockout
 from wire.presentation import RotatingPresentation, parse_presented
+from wire.roster import identifier_key, open_roster, pin_verifier
+from wire.roster_delta import apply_roster_delta, open_roster_delta
 from wire.status_delta import apply_delta, open_delta
 from wire.status_list import open_status_list
 from wire.text import MAX_TEXT_BYTES, from_text, to_text
@@ -144,6 +147,23 @@ def _lockout(case: Case) -> Json:
     return {"version": bundle.version}
 
 
+def _roster_delta(case: Case) -> Json:
+    found = open_roster_delta(octets(case), key(case))
+    if "roster" not in context(case):
+        return {"delta": plain(found)}
+    current = open_roster(bytes.fromhex(context(case)["roster"]), key(case))
+    return {"delta": plain(found), "roster": plain(apply_roster_delta(current, found))}
+
+
+def _identifier_key(case: Case) -> Json:
+    pepper, form = bytes.fromhex(context(case)["pepper"]), int(context(case)["form"])
+    return identifier_key(pepper, form, octets(case)).hex()
+
+
+def _pin_verifier(case: Case) -> Json:
+    return pin_verifier(octets(case).decode(), bytes.fromhex(context(case)["salt"])).hex()
+
+
 def _event(case: Case) -> Json:
     return {"event": plain(parse_event(octets(case))), "hash": chain_hash(octets(case)).hex()}
 
@@ -169,6 +189,10 @@ READERS: Final[Mapping[str, Callable[[Case], Json]]] = {
     "root-change": lambda case: {"root": plain(open_root_change(octets(case), key(case, "root")))},
     "policy": lambda case: plain(open_policy(octets(case), key(case))),
     "lockout": _lockout,
+    "roster": lambda case: read_roster(open_roster(octets(case), key(case))),
+    "roster-delta": _roster_delta,
+    "identifier-key": _identifier_key,
+    "pin-verifier": _pin_verifier,
     "event": _event,
     "batch": lambda case: plain(open_batch(octets(case), key(case))),
     "acknowledgement": lambda case: plain(open_acknowledgement(octets(case), key(case))),

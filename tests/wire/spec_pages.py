@@ -32,6 +32,7 @@ from wire.names import (
     Step,
     SuspectRule,
 )
+from wire.roster import IdentifierForm
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -163,9 +164,14 @@ def _paths() -> str:
             f"`{messages.MEDIA_STATUS_LIST}`, or `{messages.MEDIA_STATUS_DELTA}` where smaller",
         ),
         (
-            f"GET `{messages.DEVICE_CHANGES}?trust=…&policy=…&status=…&wait_s=…`",
+            f"GET `{messages.DEVICE_ROSTER}?since=VERSION`",
             "certificate",
-            "JSON {trust, policy, status} as soon as one differs",
+            f"`{messages.MEDIA_ROSTER}`, or `{messages.MEDIA_ROSTER_DELTA}` where smaller",
+        ),
+        (
+            f"GET `{messages.DEVICE_CHANGES}?trust=…&policy=…&status=…&roster=…&wait_s=…`",
+            "certificate",
+            "JSON {trust, policy, status, roster} as soon as one differs",
         ),
         (f"POST `{messages.DEVICE_EVENTS}`", "certificate", "batch for acknowledgement"),
     ]
@@ -212,6 +218,15 @@ _SETTINGS: Final = (
 )
 _POLICY: Final = sign1(_HEADER, Shape(dict(enumerate(_POLICY_NAMES, 1)), {6: Shape(dict(enumerate(_SETTINGS, 1)))}))
 _RULES: Final = (DoorMode, Assurance, StalenessRule, SuspectRule, RelockRule, AntiPassbackRule)
+_ROSTER: Final = sign1(
+    _HEADER,
+    Shape(dict(enumerate(("tenant", "site", "version", "iat", "pepper", "level sets", "records", "pins"), 1))),
+)
+_ROSTER_DELTA_NAMES: Final = (
+    *("tenant", "site", "base version", "version", "iat", "before", "after"),
+    *("level sets", "removals", "upserts", "pins"),
+)
+_ROSTER_DELTA: Final = sign1(_HEADER, Shape(dict(enumerate(_ROSTER_DELTA_NAMES, 1))))
 _EVENT: Final = Shape(dict(enumerate(FIELD_NAMES)))
 _BATCH: Final = sign1(_HEADER, Shape(dict(enumerate(("device", "epoch", "first", "last", "events", "head"), 1))))
 _ACK: Final = sign1(_HEADER, Shape(dict(enumerate(("device", "epoch", "durable", "head", "backed up", "iat, ms"), 1))))
@@ -270,6 +285,11 @@ BLOCKS: Final[dict[tuple[str, str], Callable[[], str]]] = {
     ("trust", "root change"): _example("root-change", "usual", _ROOT_CHANGE, show_bytes=False),
     ("policy", "example"): _example("policy", "usual", _POLICY, show_bytes=False),
     ("policy", "numbers"): lambda: _numbers(*_RULES),
+    ("roster", "example"): _example("roster", "usual", _ROSTER, show_bytes=False),
+    ("roster", "delta"): _example(
+        "roster-delta", "one removed, one changed, one added", _ROSTER_DELTA, show_bytes=False
+    ),
+    ("roster", "numbers"): lambda: _numbers(IdentifierForm, PassKind, PassFlags),
     ("event", "fields"): _fields,
     ("event", "example"): _example("event", "granted", _EVENT),
     ("event", "numbers"): lambda: _numbers(EventKind, Step, Reason, ClockState, Assurance),

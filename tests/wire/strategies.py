@@ -57,6 +57,7 @@ from wire.policy import (
     Schedule,
     Window,
 )
+from wire.roster import PinVerifiers, Roster, RosterEntry, make_roster
 from wire.settings import MAX_AGE_S, MAX_COUNT, MAX_ESCORTS, MAX_MS, DoorSettings
 from wire.status_list import StatusList
 from wire.trust import TrustBundle, TrustedKey
@@ -232,6 +233,32 @@ def policies(draw: st.DrawFn) -> PolicyBundle:
         passages=ways,
         areas={number: draw(areas()) for number in sorted(limited)},
         locks_out=draw(st.booleans()),
+    )
+
+
+verifiers = st.binary(min_size=16, max_size=16)
+roster_keys = st.binary(min_size=16, max_size=16)
+roster_entries: Final = st.builds(
+    RosterEntry,
+    roster_id=st.binary(min_size=8, max_size=8),
+    kind=st.sampled_from(PassKind),
+    flags=st.sampled_from([PassFlags.NONE, PassFlags.EXTENDED_RELEASE]),
+    access_levels=st.sets(st.integers(0, 0xFFFF), max_size=16).map(lambda levels: tuple(sorted(levels))),
+    pin=st.none() | st.builds(PinVerifiers, salt=verifiers, pin=verifiers, duress=st.none() | verifiers),
+)
+enrolled: Final = st.dictionaries(roster_keys, roster_entries, max_size=8)
+
+
+@st.composite
+def rosters(draw: st.DrawFn, *, entries: st.SearchStrategy[dict[bytes, RosterEntry]] = enrolled) -> Roster:
+    """Any roster of at most eight entries."""
+    return make_roster(
+        draw(entries),
+        tenant=Tenant(draw(slugs)),
+        site=draw(slugs),
+        version=draw(st.integers(1, MAX_UINT - 3)),
+        issued_at_s=draw(times),
+        pepper=draw(hashes),
     )
 
 

@@ -43,6 +43,8 @@ from wire.names import DeviceId
 from wire.passes import MAX_PASS_BYTES, Pass, parse_pass, seal_pass, split_pass_id
 from wire.policy import PolicyBundle, open_policy, seal_policy
 from wire.presentation import MAX_PRESENTATION_BYTES, RotatingPresentation, parse_presented, seal_presentation
+from wire.roster import Roster, open_roster, seal_roster
+from wire.roster_delta import open_roster_delta, seal_roster_delta
 from wire.status_delta import apply_delta, make_delta, open_delta, seal_delta
 from wire.status_list import StatusList, is_set, open_status_list, seal_status_list
 from wire.text import MAX_TEXT_BYTES, from_text, to_text
@@ -119,6 +121,11 @@ def test_trust_bundle_and_file_are_read_as_written(bundle: TrustBundle):
 @given(ours.policies())
 def test_policy_is_read_as_written(bundle: PolicyBundle):
     assert open_policy(seal_policy(bundle, POLICY), POLICY.public_key) == bundle
+
+
+@given(ours.rosters())
+def test_roster_is_read_as_written(roster: Roster):
+    assert open_roster(seal_roster(roster, POLICY), POLICY.public_key) == roster
 
 
 @given(ours.commands())
@@ -198,6 +205,8 @@ _WRITERS = {
     "status-delta": _write_delta,
     "trust": lambda data: seal_trust(open_trust(data, ROOT.public_key), ROOT),
     "policy": lambda data: seal_policy(open_policy(data, POLICY.public_key), POLICY),
+    "roster": lambda data: seal_roster(open_roster(data, POLICY.public_key), POLICY),
+    "roster-delta": lambda data: seal_roster_delta(open_roster_delta(data, POLICY.public_key), POLICY),
     "command": lambda data: seal_command(open_command(data, COMMAND.public_key), COMMAND),
     "acknowledgement": lambda data: seal_acknowledgement(
         open_acknowledgement(data, ACKNOWLEDGEMENT.public_key), ACKNOWLEDGEMENT
