@@ -68,9 +68,10 @@ def note(credential: VerifiedCredential, passage: Passage, settings: DoorSetting
     return Memo(MemoKind.PRESENCE, credential.holder, value)
 
 
-def put_back(memo: Memo, before: Memory) -> Memo:
-    """Give the memo that undoes another one."""
-    return Memo(memo.kind, memo.key, before.get(memo.kind, memo.key))
+def put_back(fact: Memo, settings: DoorSettings) -> Memo:
+    """Give the memo that puts a holder back where it was before a passage, unless that was reset meanwhile."""
+    reset = fact.value is not None and fact.value[-1] < settings.forget_presence_before_s
+    return Memo(fact.kind, fact.key, None) if reset else fact
 
 
 def crossed(bundle: PolicyBundle, before: Memory, after: Memory) -> tuple[EventKind, ...]:

@@ -14,6 +14,7 @@ from edge.core.instant import Instant
 from edge.core.memory import Memo, MemoKind, Memory
 from edge.core.verify import VerifiedCredential
 from wire.names import PassKind, Reason, Step
+from wire.policy import PolicyBundle
 from wire.settings import DoorSettings
 
 MAX_WAITING: Final = 8
@@ -72,11 +73,12 @@ class Waiting:
     check_id: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Host:
-    """A member of staff who was let in a moment ago (monotonic ms)."""
+    """A member of staff who was let through a moment ago (monotonic ms), at a reader."""
 
     holder: bytes
+    reader: str
     at_ms: int
 
 
@@ -91,6 +93,15 @@ class Companions:
     def without(self, each: Waiting) -> "Companions":
         """Give the others."""
         return replace(self, waiting=tuple(other for other in self.waiting if other is not each))
+
+    def without_waiting(self, holder: bytes) -> "Companions":
+        """Forget that somebody waits."""
+        waiting = tuple(each for each in self.waiting if each.candidate.credential.holder != holder)
+        return self if len(waiting) == len(self.waiting) else replace(self, waiting=waiting)
+
+    def without_host(self, holder: bytes) -> "Companions":
+        """Forget a host, who did not pass."""
+        return replace(self, hosts=tuple(host for host in self.hosts if host.holder != holder))
 
 
 def refused_by_pin(
@@ -115,45 +126,80 @@ def _blocked(credential: VerifiedCredential, settings: DoorSettings, memory: Mem
     return Reason.SECOND_FACTOR_BLOCKED if blocks else None
 
 
-def missing(candidate: Candidate, settings: DoorSettings, companions: Companions, now: Instant) -> Need | None:
+def missing(candidate: Candidate, bundle: PolicyBundle, companions: Companions, now: Instant) -> Need | None:
     """Tell what a candidate still needs; None when it may pass. Emergency passes need nobody."""
-    credential = candidate.credential
-    if needs_pin(credential, settings) and not candidate.pin_known:
+    if not _has_pin(candidate, bundle.settings):
         return Need.PIN
-    if credential.kind is PassKind.VISITOR:
-        hosts = {host.holder for host in companions.hosts if _recent(host, settings, now)}
-        return Need.HOST if len(hosts - {credential.holder}) < settings.escorts else None
-    if settings.two_person and credential.kind is not PassKind.EMERGENCY:
-        return None if partner_of(candidate, companions) is not None else Need.SECOND_PERSON
-    return None
+    if _needs_host(candidate.credential, bundle.settings):
+        hosts = _hosts_of(candidate, bundle, companions, now)
+        return Need.HOST if len(hosts) < bundle.settings.escorts else None
+    if not _needs_second(candidate.credential, bundle.settings):
+        return None
+    return None if partner_of(candidate, bundle, companions) is not None else Need.SECOND_PERSON
 
 
-def partner_of(candidate: Candidate, companions: Companions) -> Waiting | None:
-    """Find another person who waits for a second one."""
-    holder = candidate.credential.holder
-    others = (each for each in companions.waiting if each.need is Need.SECOND_PERSON)
-    return next((each for each in others if each.candidate.credential.holder != holder), None)
+def _has_pin(candidate: Candidate, settings: DoorSettings) -> bool:
+    return candidate.pin_known or not needs_pin(candidate.credential, settings)
 
 
-def escorted(settings: DoorSettings, companions: Companions, now: Instant) -> tuple[Waiting, ...]:
+def _needs_host(credential: VerifiedCredential, settings: DoorSettings) -> bool:
+    return credential.kind is PassKind.VISITOR and settings.escorts > 0
+
+
+def _needs_second(credential: VerifiedCredential, settings: DoorSettings) -> bool:
+    """A visitor with hosts is not alone; one that needs none counts like anybody."""
+    exempt = credential.kind is PassKind.EMERGENCY or _needs_host(credential, settings)
+    return settings.two_person and not exempt
+
+
+def partner_of(candidate: Candidate, bundle: PolicyBundle, companions: Companions) -> Waiting | None:
+    """Find another person who waits for a second one, on the same side of the door; None also for who needs none."""
+    if not _needs_second(candidate.credential, bundle.settings):
+        return None
+    return next((each for each in companions.waiting if _is_partner(each, candidate, bundle)), None)
+
+
+def _is_partner(each: Waiting, candidate: Candidate, bundle: PolicyBundle) -> bool:
+    other = each.candidate
+    waits_for_one = each.need is Need.SECOND_PERSON and _needs_second(other.credential, bundle.settings)
+    is_another = other.credential.holder != candidate.credential.holder
+    together = is_another and _same_side(other.reader, candidate.reader, bundle)
+    return waits_for_one and together and _has_pin(other, bundle.settings)
+
+
+def _same_side(one: str, other: str, bundle: PolicyBundle) -> bool:
+    """Readers of one passage are on one side; of one without passage nothing is known, and it goes with itself only."""
+    return one == other or (one in bundle.passages and bundle.passages[one] == bundle.passages.get(other))
+
+
+def escorted(bundle: PolicyBundle, companions: Companions, now: Instant) -> tuple[Waiting, ...]:
     """Give the visitors who wait for hosts and now have them."""
     visitors = (each for each in companions.waiting if each.need is Need.HOST)
-    return tuple(each for each in visitors if missing(each.candidate, settings, companions, now) is None)
+    return tuple(each for each in visitors if missing(each.candidate, bundle, companions, now) is None)
 
 
-def with_host(
-    companions: Companions, credential: VerifiedCredential, settings: DoorSettings, now: Instant
-) -> Companions:
-    """Remember a member of staff who was let in."""
-    if credential.kind is not PassKind.STAFF:
+def with_host(companions: Companions, kind: PassKind, host: Host, settings: DoorSettings) -> Companions:
+    """Remember who was let through, if it is a member of staff."""
+    if kind is not PassKind.STAFF:
         return companions
-    holder = credential.holder
-    recent = (host for host in companions.hosts if _recent(host, settings, now) and host.holder != holder)
-    return replace(companions, hosts=(*recent, Host(holder, now.monotonic_ms))[-MAX_WAITING:])
+    others = (each for each in companions.hosts if each.holder != host.holder)
+    recent = (each for each in others if _is_recent(each, settings, host.at_ms))
+    return replace(companions, hosts=(*recent, host)[-MAX_WAITING:])
 
 
-def _recent(host: Host, settings: DoorSettings, now: Instant) -> bool:
-    return now.monotonic_ms - host.at_ms <= settings.companion_ms
+def _hosts_of(candidate: Candidate, bundle: PolicyBundle, companions: Companions, now: Instant) -> list[Host]:
+    """Give the hosts who went the candidate's way just now; each is another person."""
+    return [
+        host
+        for host in companions.hosts
+        if host.holder != candidate.credential.holder
+        and _is_recent(host, bundle.settings, now.monotonic_ms)
+        and _same_side(host.reader, candidate.reader, bundle)
+    ]
+
+
+def _is_recent(host: Host, settings: DoorSettings, at_ms: int) -> bool:
+    return at_ms - host.at_ms <= settings.companion_ms
 
 
 def wait(

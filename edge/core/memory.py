@@ -13,7 +13,8 @@ from typing import Final
 from immutables import Map
 
 MAX_FACTS: Final = 65_536
-"""More people than one door lets in; about 10 MB. Beyond it the oldest sixteenth of a kind is forgotten."""
+"""More people than one door lets in; about 10 MB. Beyond it the oldest sixteenth of a kind is forgotten, and a kind
+that had none yet takes one more."""
 
 
 @unique
@@ -79,13 +80,16 @@ class Memory:
         """Give the memos that forget the facts of a kind for which `over` holds."""
         return tuple(Memo(kind, key, None) for (of, key), value in self.facts.items() if of is kind and over(value))
 
-    def room_for(self, kind: MemoKind) -> tuple[Memo, ...]:
-        """Give the memos that make room for one more fact: none, or those that forget the oldest of its kind."""
-        if len(self.facts) < MAX_FACTS:
-            return ()
-        noted = sorted(value[-1] for (of, _), value in self.facts.items() if of is kind)
-        newest = noted[len(noted) // 16] if noted else 0
-        return self.to_forget(kind, lambda value: value[-1] <= newest)
+    def with_room(self, memos: tuple[Memo, ...]) -> tuple[Memo, ...]:
+        """Give memos, before them those that make room for what they add: the oldest of its kind are forgotten."""
+        added = [memo.kind for memo in memos if memo.value is not None and self.get(memo.kind, memo.key) is None]
+        if len(self.facts) + len(added) <= MAX_FACTS:
+            return memos
+        return (*(memo for kind in dict.fromkeys(added) for memo in self._oldest(kind)), *memos)
+
+    def _oldest(self, kind: MemoKind) -> tuple[Memo, ...]:
+        noted = sorted((value[-1], key) for (of, key), value in self.facts.items() if of is kind)
+        return tuple(Memo(kind, key, None) for _, key in noted[: len(noted) // 16 + 1])
 
 
 def _counted(present: Map[int, int], value: tuple[int, ...] | None, change: int) -> Map[int, int]:

@@ -7,17 +7,19 @@ Must not: decide.
 
 from collections.abc import Callable, Iterable
 from dataclasses import replace
-from typing import TypeAlias, TypeVar
+from typing import Final, TypeAlias, TypeVar
 
 from edge.core.door_state import Circumstances, DoorState
 from edge.core.effects import Effect, EventDraft, Journaling, Record
 from edge.core.instant import Instant
 from edge.core.state import State
-from wire.names import EventKind
+from wire.names import DoorId, EventKind, Tenant
+from wire.policy import PolicyBundle
 from wire.settings import DoorSettings
 
 Outcome: TypeAlias = tuple[State, tuple[Effect, ...]]
 _T = TypeVar("_T")
+_NOBODY: Final = PolicyBundle(tenant=Tenant(""), door=DoorId(""), version=0, issued_at_s=0, levels={}, schedules={})
 
 
 def then(outcome: Outcome, step: Callable[[State], Outcome]) -> Outcome:
@@ -65,9 +67,14 @@ def move(state: State, door: DoorState, effects: tuple[Effect, ...]) -> Outcome:
     return emit(state if door is state.door else replace(state, door=door), *effects)
 
 
+def rules_of(state: State) -> PolicyBundle:
+    """Give the rules in force; before the first ones, those that admit nobody."""
+    return _NOBODY if state.policy is None else state.policy.bundle
+
+
 def settings_of(state: State) -> DoorSettings:
     """Give the settings in force; the defaults admit nobody, since no level stands beside them."""
-    return DoorSettings() if state.policy is None else state.policy.bundle.settings
+    return rules_of(state).settings
 
 
 def circumstances(state: State, now: Instant, *, hold_ms: int = 0, cause_seq: int = 0) -> Circumstances:

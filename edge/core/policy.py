@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from datetime import tzinfo
 from typing import Final
 
-from edge.core.anti_passback import crossed, find_violation, note, refused_by_area
+from edge.core.anti_passback import find_violation, note, refused_by_area
 from edge.core.effects import Denied
 from edge.core.instant import Instant
-from edge.core.memory import Memo, MemoKind, Memory
+from edge.core.memory import Memo, Memory
+from edge.core.printed import count_use
 from edge.core.schedule import is_active, local_time
 from edge.core.verify import VerifiedCredential
 from wire.names import (
@@ -97,8 +98,10 @@ def decide(credential: VerifiedCredential, policy: PolicyState, at: Situation, n
         reason = refused_by_area(credential, passage, policy.bundle, at.memory, now)
         if reason is not None:
             return _deny(Step.ANTI_PASSBACK, reason, credential)
-    memos = _memos(credential, policy.bundle, at, now)
-    notices = _notices(credential, policy.bundle, at, memos, now)
+    memos = count_use(credential, policy.bundle.settings, at.memory, now)
+    if passage is not None:
+        memos = (note(credential, passage, policy.bundle.settings, now), *memos)
+    notices = _alerts(credential, policy.bundle, at, now)
     return Granted(f"level-{level}", _hold_ms(credential.flags, policy.bundle.settings), memos, notices)
 
 
@@ -120,33 +123,12 @@ def schedule_is_active(number: int, policy: PolicyState, now: Instant) -> bool:
     return is_active(bundle.schedules[number], bundle.holidays, local_time(now.wall_ms, policy.zone))
 
 
-def is_printed(credential: VerifiedCredential) -> bool:
-    """Tell whether a credential is a pass on paper, whose uses are counted."""
-    return credential.assurance is Assurance.PRINTED
-
-
-def _memos(credential: VerifiedCredential, bundle: PolicyBundle, at: Situation, now: Instant) -> tuple[Memo, ...]:
-    memos: list[Memo] = []
+def _alerts(credential: VerifiedCredential, bundle: PolicyBundle, at: Situation, now: Instant) -> tuple[EventKind, ...]:
     passage = bundle.passages.get(at.reader)
-    if passage is not None:
-        memos += [*at.memory.room_for(MemoKind.PRESENCE), note(credential, passage, bundle.settings, now)]
-    if is_printed(credential) and bundle.settings.printed_uses:
-        used, *_ = at.memory.get(MemoKind.USES, credential.credential) or (0, 0)
-        memos += at.memory.room_for(MemoKind.USES)
-        memos.append(Memo(MemoKind.USES, credential.credential, (used + 1, now.wall_s)))
-    return tuple(memos)
-
-
-def _notices(
-    credential: VerifiedCredential, bundle: PolicyBundle, at: Situation, memos: tuple[Memo, ...], now: Instant
-) -> tuple[EventKind, ...]:
-    passage = bundle.passages.get(at.reader)
-    if passage is None:
+    if passage is None or bundle.settings.anti_passback is not AntiPassbackRule.ALERT:
         return ()
-    alerts = bundle.settings.anti_passback is AntiPassbackRule.ALERT
     violation = find_violation(credential, passage, bundle.settings, at.memory, now)
-    alert = (EventKind.ANTI_PASSBACK_ALERT,) if alerts and violation is not None else ()
-    return (*alert, *crossed(bundle, at.memory, at.memory.with_memos(memos)))
+    return () if violation is None else (EventKind.ANTI_PASSBACK_ALERT,)
 
 
 def refused_by_mode(mode: DoorMode, kind: PassKind, *, interlocked: bool) -> Reason | None:

@@ -23,27 +23,35 @@ from wire.names import ClockState, EventKind, PassKind
 from wire.roster import Roster
 
 
-@dataclass(frozen=True, slots=True)
-class Awaited:
-    """A grant whose commit is awaited; `decided_ms` is monotonic, `undo` what takes its memos back."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Underway:
+    """A grant that is decided, and of which it is not known yet whether anybody passed.
 
-    grant_id: int
-    kind: PassKind
-    decided_ms: int
-    undo: tuple[Memo, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Passing:
-    """A grant that was carried out and may still not be used; `undo` is for when the door never opened."""
+    Attributes:
+        kind, holder: whose it is.
+        decided_ms: when, monotonic.
+        undo: what takes its memos back.
+        together: the grant of the other of two people, who pass together or not at all; None for whoever passes alone.
+        seq: its number in the journal, once it is there; before, 0.
+    """
 
     grant: Grant
+    kind: PassKind
+    holder: bytes
+    decided_ms: int
     undo: tuple[Memo, ...]
+    together: int | None = None
+    seq: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class State:
-    """All that a decision depends on besides the input and the time."""
+    """All that a decision depends on besides the input and the time.
+
+    Attributes:
+        awaited: the grants whose commit is awaited.
+        passing: those that were carried out and may still not be used.
+    """
 
     place: Place
     trust: TrustState | None = None
@@ -57,8 +65,8 @@ class State:
     flood: Flood = field(default_factory=Flood)
     clock: ClockState | None = None
     grants: int = 0
-    awaited: tuple[Awaited, ...] = ()
-    passing: tuple[Passing, ...] = ()
+    awaited: tuple[Underway, ...] = ()
+    passing: tuple[Underway, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

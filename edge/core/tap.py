@@ -11,21 +11,11 @@ from edge.core import companions as waits
 from edge.core import door as doors
 from edge.core import flood as floods
 from edge.core import orders
-from edge.core.admission import (
-    AWAITED_GRANTS,
-    LATE_MS,
-    answer_grant,
-    answer_pin,
-    ask_pin,
-    crossings,
-    follow_passages,
-    judge,
-    refuse_waiting,
-    tap,
-)
+from edge.core.admission import answer_grant, answer_pin, ask_pin, judge, refuse_waiting, tap
 from edge.core.command import is_over, judge_command, note_command
 from edge.core.door_state import Trigger
 from edge.core.effects import CommitCommand, EventDraft, Record
+from edge.core.grants import AWAITED_GRANTS, LATE_MS, crossings, follow_passages
 from edge.core.instant import Instant
 from edge.core.memory import Memo, MemoKind
 from edge.core.outcome import Outcome, circumstances, emit, for_each, move, note, settings_of, then

@@ -15,10 +15,10 @@ from edge.core.effects import Denied
 from edge.core.instant import Instant
 from edge.core.trust import Revocation, TrustState
 from wire.errors import WireError
-from wire.names import Assurance, ClockState, PassFlags, PassKind, Reason, StalenessRule, Step
+from wire.names import Assurance, ClockState, KeyId, PassFlags, PassId, PassKind, Reason, StalenessRule, Step
 from wire.passes import Pass
 from wire.presentation import RotatingPresentation
-from wire.roster import PinVerifiers, Roster, identifier_key
+from wire.roster import PinVerifiers, Roster, RosterEntry, identifier_key
 from wire.settings import DoorSettings
 from wire.trust import TrustedKey
 
@@ -29,6 +29,7 @@ FUTURE_MS: Final = 10_000
 WIDEST_MS: Final = 90_000
 """Uncertainty widens both windows, never beyond this."""
 HOLDER_BYTES: Final = 8
+_NO_KEY: Final = KeyId(b"")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,6 +52,8 @@ class VerifiedCredential:
         signed_at_s: with a replay key, when the holder signed; Unix seconds.
         holder_key: the key that stands for the holder across renewals; None for a printed pass.
         revocation: what the list (or roster) said, and how old it was.
+        issued_at_s, issuer_key: of a pass, when and with which key it was signed; 0 and empty for an enrolled one.
+        roster_key: under which key the roster has an enrolled one; None for a pass.
         pin: what checks this holder's PIN, None when there is none.
     """
 
@@ -64,6 +67,9 @@ class VerifiedCredential:
     holder_key: bytes | None
     revocation: Revocation
     signed_at_s: int = 0
+    issued_at_s: int = 0
+    issuer_key: KeyId = _NO_KEY
+    roster_key: bytes | None = None
     pin: PinVerifiers | None = None
 
     @property
@@ -92,9 +98,9 @@ def verify(
     if refused is not None:
         return refused
     # 4 issuer key: known, right purpose, in validity
-    key = _issuer_key(credential, trust, now)
-    if isinstance(key, Denied):
-        return key
+    key = _issuer_key(credential.signed_pass.key_id, trust, now)
+    if isinstance(key, Reason):
+        return _deny(Step.ISSUER_KEY, key, credential)
     # 5 issuer signature
     try:
         claims = trust.memo.verified(credential.signed_pass, key)
@@ -127,6 +133,8 @@ def verify(
         signed_at_s=0 if rotating is None else rotating.issued_at_s,
         holder_key=None if claims.holder_key is None else claims.holder_key.point,
         revocation=revocation,
+        issued_at_s=claims.issued_at_s,
+        issuer_key=key.key_id,
     )
 
 
@@ -141,7 +149,8 @@ def verify_identifier(
         settings: this door's staleness rule.
         now: when it was read.
     """
-    entry = None if roster is None else roster.find(_roster_key(presented, roster))
+    key = b"" if roster is None else _roster_key(presented, roster)
+    entry = None if roster is None else roster.find(key)
     if roster is None or entry is None:
         return Denied(Step.REVOCATION, Reason.CREDENTIAL_NOT_FOUND, None, presented.assurance)
     revocation = roster_revocation(roster, now)
@@ -158,6 +167,7 @@ def verify_identifier(
         replay_key=None,
         holder_key=None,
         revocation=revocation,
+        roster_key=key,
         pin=entry.pin,
     )
 
@@ -181,18 +191,73 @@ def refused_by_clock(credential: Presented, now: Instant) -> Denied | None:
     return _deny(Step.CLOCK, Reason.CLOCK_SUSPECT, credential) if now.clock is ClockState.SUSPECT else None
 
 
+# --- somebody who waited ----------------------------------------------------------------------------------------
+
+
+def refused_meanwhile(
+    credential: VerifiedCredential,
+    trust: TrustState | None,
+    roster: Roster | None,
+    settings: DoorSettings,
+    now: Instant,
+) -> Denied | None:
+    """Check steps 3 to 8 again for somebody who waited: all that does not lie in the credential may have changed."""
+    if credential.roster_key is None:
+        refused = _signed_meanwhile(credential, trust, settings, now)
+    else:
+        refused = _enrolled_meanwhile(credential, credential.roster_key, roster, settings, now)
+    return None if refused is None else Denied(*refused, credential.credential, credential.assurance)
+
+
+def _signed_meanwhile(
+    credential: VerifiedCredential, trust: TrustState | None, settings: DoorSettings, now: Instant
+) -> tuple[Step, Reason] | None:
+    if now.clock is ClockState.SUSPECT and credential.assurance is not Assurance.NONCE_BOUND:
+        return Step.CLOCK, Reason.CLOCK_SUSPECT
+    if trust is None:
+        return Step.ISSUER_KEY, Reason.NO_TRUST
+    key = _issuer_key(credential.issuer_key, trust, now)
+    if isinstance(key, Reason):
+        return Step.ISSUER_KEY, key
+    if credential.expires_at_s is not None and now.wall_s >= credential.expires_at_s:
+        return Step.VALIDITY, Reason.CREDENTIAL_EXPIRED
+    revocation = trust.revocation(PassId(credential.credential), now.wall_s)
+    if revocation is None:
+        return Step.REVOCATION, Reason.REVOCATION_STALE
+    reason = _revocation(revocation, settings, credential.assurance, now, issued_at_s=credential.issued_at_s)
+    return None if reason is None else (Step.REVOCATION, reason)
+
+
+def _enrolled_meanwhile(
+    credential: VerifiedCredential, key: bytes, roster: Roster | None, settings: DoorSettings, now: Instant
+) -> tuple[Step, Reason] | None:
+    """What is enrolled otherwise now counts as another credential, which has to be presented first."""
+    entry = None if roster is None else roster.find(key)
+    if roster is None or entry is None or not _is_same(credential, entry):
+        return Step.REVOCATION, Reason.CREDENTIAL_NOT_FOUND
+    reason = _revocation(roster_revocation(roster, now), settings, credential.assurance, now, issued_at_s=0)
+    return None if reason is None else (Step.REVOCATION, reason)
+
+
+def _is_same(credential: VerifiedCredential, entry: RosterEntry) -> bool:
+    enrolled = (entry.roster_id, entry.kind, entry.flags, entry.access_levels, entry.pin)
+    held = (credential.credential, credential.kind, credential.flags, credential.access_levels, credential.pin)
+    return enrolled == held
+
+
+# --- single checks ----------------------------------------------------------------------------------------------
+
+
 def _deny(step: Step, reason: Reason, credential: PresentedCredential, error: WireError | None = None) -> Denied:
     fault = None if error is None else error.reason.value
     return Denied(step, reason, credential.unverified_pass_id, credential.assurance, fault)
 
 
-def _issuer_key(credential: PresentedCredential, trust: TrustState, now: Instant) -> TrustedKey | Denied:
-    key = trust.issuer_key(credential.signed_pass.key_id)
+def _issuer_key(key_id: KeyId, trust: TrustState, now: Instant) -> TrustedKey | Reason:
+    key = trust.issuer_key(key_id)
     if key is None:
-        return _deny(Step.ISSUER_KEY, Reason.UNKNOWN_ISSUER_KEY, credential)
-    if not key.not_before_s <= now.wall_s < key.expires_at_s:
-        return _deny(Step.ISSUER_KEY, Reason.ISSUER_KEY_NOT_VALID, credential)
-    return key
+        return Reason.UNKNOWN_ISSUER_KEY
+    return key if key.not_before_s <= now.wall_s < key.expires_at_s else Reason.ISSUER_KEY_NOT_VALID
 
 
 def _validity(claims: Pass, trust: TrustState, now: Instant) -> Reason | None:

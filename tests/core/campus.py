@@ -5,6 +5,7 @@ Invariant: everything here goes through `wire`'s own sealing and opening; nothin
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass, field, replace
 from datetime import UTC
 from functools import lru_cache
@@ -12,23 +13,57 @@ from typing import TYPE_CHECKING
 
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from edge.core.credential import Medium, Presentation, PresentedCredential, read_code
-from edge.core.effects import CommitCommand, CommitGrant, Effect, EventDraft, Record, Show
+from edge.core.companions import PinOutcome
+from edge.core.credential import (
+    Form,
+    Medium,
+    Namespace,
+    PinEntry,
+    Presentation,
+    PresentedCredential,
+    read_code,
+)
+from edge.core.door_state import InputLine, LineState
+from edge.core.effects import CheckPin, CommitCommand, CommitGrant, Effect, EventDraft, Record, Show
 from edge.core.instant import Instant
 from edge.core.orders import Orders
 from edge.core.policy import PolicyState
-from edge.core.tap import CommandDurable, CommandReceived, GrantDurable, Input, State, Tap, handle
+from edge.core.tap import (
+    CommandDurable,
+    CommandReceived,
+    GrantDurable,
+    Input,
+    LineChanged,
+    PinChecked,
+    PinEntered,
+    State,
+    Tap,
+    handle,
+)
 from edge.core.trust import HeldStatus, TrustState
 from edge.core.verify import Place
 from wire.command import Command, seal_command
 from wire.keys import Ed25519Signer, P256Signer
-from wire.names import Action, ClockState, DoorId, DoorMode, KeyPurpose, PassFlags, PassId, PassKind, Tenant
+from wire.names import (
+    Action,
+    ClockState,
+    DoorId,
+    EventKind,
+    KeyPurpose,
+    PassFlags,
+    PassId,
+    PassKind,
+    Reason,
+    Step,
+    Tenant,
+)
 from wire.passes import Pass, make_pass_id, seal_pass
 from wire.policy import ALWAYS, PolicyBundle, Schedule, open_policy, seal_policy
 from wire.presentation import seal_presentation
+from wire.roster import PinVerifiers, Roster, RosterEntry, identifier_key
 from wire.settings import DoorSettings
 from wire.status_list import StatusList, open_status_list, seal_status_list
-from wire.text import to_text
+from wire.text import from_text, to_text
 from wire.trust import TrustBundle, TrustedKey, open_trust, seal_trust
 
 if TYPE_CHECKING:
@@ -115,15 +150,28 @@ def present(
 
 
 @lru_cache
-def code(*, signed_at_s: int = NOW_S, kind: PassKind = PassKind.STANDARD, index: int = 42) -> bytes:
-    """A valid rotating code, signed once and remembered."""
+def code(
+    *,
+    signed_at_s: int = NOW_S,
+    kind: PassKind = PassKind.STANDARD,
+    index: int = 42,
+    person: int = 0xA11CE,
+) -> bytes:
+    """A valid rotating code, signed once and remembered; `person` is the secret of the phone's key."""
+    signer = p256_signer(person)
     pass_bytes = issue(
         kind=kind,
         pass_id=make_pass_id(0, index),
         issued_at_s=signed_at_s - 3600,
         expires_at_s=signed_at_s - 3600 + 7 * DAY_S,
+        holder_key=signer.public_key,
     )
-    return present(pass_bytes, signed_at_s=signed_at_s)
+    return present(pass_bytes, signer=signer, signed_at_s=signed_at_s)
+
+
+def holder(person: int = 0xA11CE) -> bytes:
+    """Who the phone with this secret stands for."""
+    return hashlib.sha256(p256_signer(person).public_key.point).digest()[:8]
 
 
 def read(payload: bytes) -> PresentedCredential:
@@ -220,15 +268,96 @@ def policy(
         schedules={} if schedules is None else schedules,
         holidays=frozenset(holidays),
     )
+    return _signed(made, zone)
+
+
+def changed(rules: PolicyState, **changes: object) -> PolicyState:
+    """The same rules with the changes asked for."""
+    return _signed(replace(rules.bundle, **changes), rules.zone)  # type: ignore[arg-type]
+
+
+def _signed(made: PolicyBundle, zone: tzinfo) -> PolicyState:
     return PolicyState(open_policy(seal_policy(made, KEYS.policy), KEYS.policy.public_key), zone)
 
 
 def door(settings: DoorSettings | None = None) -> State:
     """A door with the campus's trust and a policy with these settings."""
-    mode = DoorMode.LOCKED if settings is None else settings.mode
+    return under(policy(settings))
+
+
+def under(rules: PolicyState, *, enrolled: Roster | None = None) -> State:
+    """A door with the campus's trust, these rules and perhaps a roster."""
     return State(
-        place=PLACE, trust=trust(), policy=policy(settings), orders=Orders(rest=mode), clock=ClockState.TRUSTED
+        place=PLACE,
+        trust=trust(),
+        policy=rules,
+        roster=enrolled,
+        orders=Orders(rest=rules.bundle.settings.mode),
+        clock=ClockState.TRUSTED,
     )
+
+
+def closed(state: State) -> State:
+    """The door, after its contact said that it is closed."""
+    return handle(state, LineChanged(InputLine.CONTACT, LineState.INACTIVE), NOW)[0]
+
+
+# --- enrolled credentials --------------------------------------------------------------------------------------
+
+PEPPER = b"\x0a" * 32
+PERSON = b"person-1"
+CARD = b"\x04\xa2\x19\x5c\x7f\x31\x80"
+"""The identifier under which PERSON is usually enrolled."""
+VERIFIERS = PinVerifiers(b"s" * 16, b"p" * 16, b"d" * 16)
+"""What checks a PIN; the core passes it on and never looks inside."""
+
+
+def entry(
+    roster_id: bytes = PERSON,
+    *,
+    kind: PassKind = PassKind.STANDARD,
+    flags: PassFlags = PassFlags.NONE,
+    levels: tuple[int, ...] = (LEVEL,),
+    pin: PinVerifiers | None = None,
+) -> RosterEntry:
+    """An enrolled person."""
+    return RosterEntry(roster_id=roster_id, kind=kind, flags=flags, access_levels=levels, pin=pin)
+
+
+def roster(
+    entries: Mapping[tuple[Namespace, bytes], RosterEntry] | None = None,
+    *,
+    version: int = 5,
+    issued_at_s: int = NOW_S - 60,
+) -> Roster:
+    """The enrolled credentials of the campus; PERSON's card when none are given. The one place that makes a roster."""
+    people = {(Namespace.CARD, CARD): entry()} if entries is None else entries
+    keys = {identifier_key(PEPPER, form, identifier): person for (form, identifier), person in people.items()}
+    return Roster(version=version, issued_at_s=issued_at_s, pepper=PEPPER, entries=keys)
+
+
+def card(identifier: bytes = CARD, *, form: Form = Form.CARD_NUMBER, reader: str = READER) -> Tap:
+    """A card at a reader."""
+    return Tap(Presentation(reader, Medium.NFC, identifier, MONOTONIC_MS, form))
+
+
+def exchanged(payload: bytes, *, nonce: bytes | None, reader: str = READER) -> Tap:
+    """What a phone answered to the nonce that the door gave it, as its adapter delivers it."""
+    return Tap(Presentation(reader, Medium.NFC, from_text(payload), MONOTONIC_MS, Form.EXCHANGE, nonce))
+
+
+def pin(digits: bytes = b"1234", reader: str = READER) -> PinEntered:
+    """A PIN that is keyed in."""
+    return PinEntered(PinEntry(reader, digits, MONOTONIC_MS))
+
+
+def answered(
+    state: State, outcome: PinOutcome, now: Instant = NOW, *, reader: str = READER
+) -> tuple[State, tuple[Effect, ...]]:
+    """Key a PIN in and tell what checking it found."""
+    state, effects = handle(state, pin(reader=reader), now)
+    (question,) = (effect for effect in effects if isinstance(effect, CheckPin))
+    return handle(state, PinChecked(question.check_id, outcome), now)
 
 
 def presented(payload: bytes, reader: str = READER) -> Presentation:
@@ -293,7 +422,28 @@ def commits(effects: Iterable[Effect]) -> list[CommitGrant]:
 
 def drafts(effects: Iterable[Effect]) -> list[EventDraft]:
     """The events among effects, in order."""
-    return [effect.draft for effect in effects if isinstance(effect, Record | CommitGrant)]
+    return [effect.draft for effect in effects if isinstance(effect, Record | CommitGrant | CommitCommand)]
+
+
+def kinds(effects: Iterable[Effect]) -> list[EventKind]:
+    """The events among effects, by their kind."""
+    return [draft.kind for draft in drafts(effects)]
+
+
+def refusals(effects: Iterable[Effect]) -> list[tuple[Step | None, Reason | None]]:
+    """Step and reason of each refusal among effects."""
+    return [(draft.step, draft.reason) for draft in drafts(effects) if draft.granted is False]
+
+
+def passed(state: State, event: Input, now: Instant = NOW) -> State:
+    """Feed what must be granted, and let the door open and close for it."""
+    state, effects = handle(state, event, now)
+    assert commits(effects), refusals(effects)
+    for seq, commit in enumerate(commits(effects), start=1):
+        state, _ = durable(state, commit, now, seq=seq)
+    for line in (LineState.ACTIVE, LineState.INACTIVE):
+        state, _ = handle(state, LineChanged(InputLine.CONTACT, line), now)
+    return state
 
 
 def shown(effects: Iterable[Effect]) -> list[Show]:

@@ -9,39 +9,64 @@ from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-from edge.core.effects import ReplayMark
+from edge.core.companions import PinOutcome
+from edge.core.credential import Namespace
+from edge.core.effects import CheckPin, ReplayMark
 from edge.core.replay import MAX_MARKS, ReplayMarks, make_mark
-from edge.core.tap import GrantFailed, State, handle
+from edge.core.tap import GrantFailed, Input, PinChecked, State, TimeDue, handle
 from tests.core.campus import (
+    CARD,
     DAY_S,
     KEYS,
     LEVEL,
     NOW,
     NOW_S,
+    PERSON,
     PLACE,
+    READER,
     TENANT,
+    VERIFIERS,
     bundle,
+    card,
+    changed,
     claims,
     code,
     commits,
     door,
     drafts,
+    entry,
     instant,
     issue,
+    pass_id,
+    passed,
+    pin,
     policy,
     present,
     printed,
     read,
+    roster,
     status,
     tap,
     trust,
     trusted,
+    under,
 )
 from wire.codec import encode
 from wire.envelope import HEADER_ALGORITHM, HEADER_KEY_ID, parse_envelope, seal_with
-from wire.names import ClockState, DoorMode, ExternalAad, KeyPurpose, Reason, Step, Tenant
+from wire.names import (
+    AntiPassbackRule,
+    Assurance,
+    ClockState,
+    DoorMode,
+    ExternalAad,
+    KeyPurpose,
+    PassKind,
+    Reason,
+    Step,
+    Tenant,
+)
 from wire.passes import MAX_PASS_BYTES, seal_pass
-from wire.policy import ALL_DAYS, Schedule, Window
+from wire.policy import ALL_DAYS, Area, Passage, Schedule, Window
 from wire.settings import DoorSettings
 from wire.text import MAX_TEXT_CHARACTERS, to_text
 
@@ -56,13 +81,14 @@ NONCE = bytes(range(16))
 
 @dataclass(frozen=True)
 class Case:
-    """A presentation that is refused, where and why."""
+    """An input that is refused, where and why; `credential` is what the refusal names."""
 
     step: Step
     reason: Reason
     state: State
-    payload: bytes
+    event: Input
     now: Instant = NOW
+    credential: bytes | None = pass_id()
 
 
 def forge(pass_claims: Pass, *, signer: Signer, named: Signer) -> bytes:
@@ -91,10 +117,11 @@ def full_of_marks(count: int = MAX_MARKS, *, now: Instant = NOW) -> ReplayMarks:
 
 def _form_and_kind() -> list[Case]:
     state = door()
+    too_large = tap(b"DW1:" + b"0" * (MAX_TEXT_CHARACTERS - 3))
     return [
-        Case(Step.FORM, Reason.TOO_LARGE, state, b"DW1:" + b"0" * (MAX_TEXT_CHARACTERS - 3)),
-        Case(Step.FORM, Reason.MALFORMED, state, b""),
-        Case(Step.KIND, Reason.UNSUPPORTED_CREDENTIAL, state, b"https://example.org/pass"),
+        Case(Step.FORM, Reason.TOO_LARGE, state, too_large, credential=None),
+        Case(Step.FORM, Reason.MALFORMED, state, tap(b""), credential=None),
+        Case(Step.KIND, Reason.UNSUPPORTED_CREDENTIAL, state, tap(b"https://example.org/pass"), credential=None),
     ]
 
 
@@ -103,36 +130,39 @@ def _issuer() -> list[Case]:
     foreign = seal_pass(claims(issuer=Tenant("south-campus")), KEYS.issuer)
     forged = forge(claims(), signer=KEYS.stranger, named=KEYS.issuer)
     return [
-        Case(Step.CLOCK, Reason.CLOCK_SUSPECT, door(), code(), instant(clock=ClockState.SUSPECT)),
-        Case(Step.ISSUER_KEY, Reason.NO_TRUST, replace(door(), trust=None), code()),
-        Case(Step.ISSUER_KEY, Reason.UNKNOWN_ISSUER_KEY, door(), present(issue(signer=KEYS.stranger))),
-        Case(Step.ISSUER_KEY, Reason.ISSUER_KEY_NOT_VALID, replace(door(), trust=trust(expired_key)), code()),
-        Case(Step.ISSUER_SIGNATURE, Reason.SIGNATURE_INVALID, door(), present(forged)),
-        Case(Step.VALIDITY, Reason.WRONG_ISSUER, door(), present(foreign)),
-        Case(Step.VALIDITY, Reason.CREDENTIAL_EXPIRED, door(), present(issue(expires_at_s=NOW_S))),
-        Case(Step.VALIDITY, Reason.CREDENTIAL_NOT_ACTIVE, door(), present(issue(not_before_s=NOW_S + 1))),
+        Case(Step.CLOCK, Reason.CLOCK_SUSPECT, door(), tap(code()), instant(clock=ClockState.SUSPECT)),
+        Case(Step.ISSUER_KEY, Reason.NO_TRUST, replace(door(), trust=None), tap(code())),
+        Case(Step.ISSUER_KEY, Reason.UNKNOWN_ISSUER_KEY, door(), tap(present(issue(signer=KEYS.stranger)))),
+        Case(Step.ISSUER_KEY, Reason.ISSUER_KEY_NOT_VALID, replace(door(), trust=trust(expired_key)), tap(code())),
+        Case(Step.ISSUER_SIGNATURE, Reason.SIGNATURE_INVALID, door(), tap(present(forged))),
+        Case(Step.VALIDITY, Reason.WRONG_ISSUER, door(), tap(present(foreign))),
+        Case(Step.VALIDITY, Reason.CREDENTIAL_EXPIRED, door(), tap(present(issue(expires_at_s=NOW_S)))),
+        Case(Step.VALIDITY, Reason.CREDENTIAL_NOT_ACTIVE, door(), tap(present(issue(not_before_s=NOW_S + 1)))),
     ]
 
 
 def _holder() -> list[Case]:
     site_and_door = f"{PLACE.site}/{PLACE.door}"
     return [
-        Case(Step.HOLDER, Reason.SIGNATURE_INVALID, door(), present(issue(), signer=KEYS.thief)),
-        Case(Step.HOLDER, Reason.PRESENTATION_EXPIRED, door(), present(issue(), signed_at_s=NOW_S - 31)),
-        Case(Step.HOLDER, Reason.PRESENTATION_FROM_FUTURE, door(), present(issue(), signed_at_s=NOW_S + 11)),
-        Case(Step.HOLDER, Reason.WRONG_AUDIENCE, door(), present(issue(), audience="gym")),
-        Case(Step.HOLDER, Reason.NONCE_MISMATCH, door(), present(issue(), audience=site_and_door, nonce=NONCE)),
+        Case(Step.HOLDER, Reason.SIGNATURE_INVALID, door(), tap(present(issue(), signer=KEYS.thief))),
+        Case(Step.HOLDER, Reason.PRESENTATION_EXPIRED, door(), tap(present(issue(), signed_at_s=NOW_S - 31))),
+        Case(Step.HOLDER, Reason.PRESENTATION_FROM_FUTURE, door(), tap(present(issue(), signed_at_s=NOW_S + 11))),
+        Case(Step.HOLDER, Reason.WRONG_AUDIENCE, door(), tap(present(issue(), audience="gym"))),
+        Case(Step.HOLDER, Reason.NONCE_MISMATCH, door(), tap(present(issue(), audience=site_and_door, nonce=NONCE))),
     ]
 
 
 def _revocation_and_replay() -> list[Case]:
     old = status(issued_at_s=NOW_S - DAY_S - 1)
     used = ReplayMarks().add(make_mark(replay_key(code()), NOW), NOW)
+    once = DoorSettings(minimum_assurance=Assurance.PRINTED, printed_uses=1)
     return [
-        Case(Step.REVOCATION, Reason.REVOKED, replace(door(), trust=trust(lists={0: status(42)})), code()),
-        Case(Step.REVOCATION, Reason.REVOCATION_STALE, replace(door(), trust=trust(lists={0: old})), code()),
-        Case(Step.REPLAY, Reason.REPLAYED, replace(door(), replay=used), code()),
-        Case(Step.REPLAY, Reason.REPLAY_CACHE_FULL, replace(door(), replay=full_of_marks()), code()),
+        Case(Step.REVOCATION, Reason.CREDENTIAL_NOT_FOUND, door(), card(), credential=None),
+        Case(Step.REVOCATION, Reason.REVOKED, replace(door(), trust=trust(lists={0: status(42)})), tap(code())),
+        Case(Step.REVOCATION, Reason.REVOCATION_STALE, replace(door(), trust=trust(lists={0: old})), tap(code())),
+        Case(Step.REPLAY, Reason.REPLAYED, replace(door(), replay=used), tap(code())),
+        Case(Step.REPLAY, Reason.REPLAY_CACHE_FULL, replace(door(), replay=full_of_marks()), tap(code())),
+        Case(Step.REPLAY, Reason.USES_EXHAUSTED, passed(door(once), tap(printed())), tap(printed())),
     ]
 
 
@@ -141,36 +171,70 @@ def _policy() -> list[Case]:
     no_level = policy(levels={LEVEL + 1: (0,)})
     by_night = policy(levels={LEVEL: (1,)}, schedules={1: Schedule((Window(ALL_DAYS, 0, 300),))})
     return [
-        Case(Step.DOOR_MODE, Reason.DOOR_BLOCKED, door(DoorSettings(mode=DoorMode.BLOCKED)), code()),
-        Case(Step.DOOR_MODE, Reason.DOOR_LOCKED_DOWN, door(DoorSettings(mode=DoorMode.LOCKED_DOWN)), code()),
-        Case(Step.ASSURANCE, Reason.ASSURANCE_TOO_LOW, door(), printed()),
-        Case(Step.ACCESS, Reason.NO_POLICY, replace(door(), policy=None), code()),
-        Case(Step.ACCESS, Reason.UNAUTHORIZED, replace(door(), policy=no_level), code()),
-        Case(Step.ACCESS, Reason.NOT_PERMITTED_AT_THIS_TIME, replace(door(), policy=never), code()),
-        Case(Step.ACCESS, Reason.NOT_PERMITTED_AT_THIS_TIME, replace(door(), policy=by_night), code()),
+        Case(Step.DOOR_MODE, Reason.DOOR_BLOCKED, door(DoorSettings(mode=DoorMode.BLOCKED)), tap(code())),
+        Case(Step.DOOR_MODE, Reason.DOOR_LOCKED_DOWN, door(DoorSettings(mode=DoorMode.LOCKED_DOWN)), tap(code())),
+        Case(Step.DOOR_MODE, Reason.DOOR_INTERLOCKED, door(DoorSettings(interlock=True)), tap(code())),
+        Case(Step.ASSURANCE, Reason.ASSURANCE_TOO_LOW, door(), tap(printed())),
+        Case(Step.ACCESS, Reason.NO_POLICY, replace(door(), policy=None), tap(code())),
+        Case(Step.ACCESS, Reason.UNAUTHORIZED, under(no_level), tap(code())),
+        Case(Step.ACCESS, Reason.NOT_PERMITTED_AT_THIS_TIME, under(never), tap(code())),
+        Case(Step.ACCESS, Reason.NOT_PERMITTED_AT_THIS_TIME, under(by_night), tap(code())),
     ]
+
+
+def _areas() -> list[Case]:
+    inside = {READER: Passage(0, 1)}
+    enforced = under(changed(policy(DoorSettings(anti_passback=AntiPassbackRule.ENFORCE)), passages=inside))
+    small = under(changed(policy(), passages=inside, areas={1: Area(1, 0)}))
+    again, another = code(signed_at_s=NOW_S + 1), code(index=43, person=0xB0B)
+    second = pass_id(43)
+    return [
+        Case(Step.ANTI_PASSBACK, Reason.ANTIPASSBACK_VIOLATION, passed(enforced, tap(code())), tap(again)),
+        Case(Step.ANTI_PASSBACK, Reason.OCCUPANCY_LIMIT, passed(small, tap(code())), tap(another), credential=second),
+    ]
+
+
+def _companions() -> list[Case]:
+    """Refusals of who lacks a PIN or somebody else; waiting in vain is told when the time is over."""
+    two, late = DoorSettings(two_person=True), instant(DoorSettings().companion_ms)
+    visitor = tap(code(kind=PassKind.VISITOR))
+    with_pin = DoorSettings(
+        minimum_assurance=Assurance.IDENTIFIER, pin_below=Assurance.PRINTED, pin_attempts=1, pin_block_s=60
+    )
+    keypad = under(policy(with_pin), enrolled=roster({(Namespace.CARD, CARD): entry(pin=VERIFIERS)}))
+    asked, question = handle(handle(keypad, card(), NOW)[0], pin(), NOW)
+    (check,) = (effect for effect in question if isinstance(effect, CheckPin))
+    wrong = PinChecked(check.check_id, PinOutcome.WRONG)
+    blocked, _ = handle(asked, wrong, NOW)
+    unenrolled = under(policy(with_pin), enrolled=roster())
+    return [
+        Case(Step.COMPANIONS, Reason.SECOND_FACTOR_REQUIRED, unenrolled, card(), credential=PERSON),
+        Case(Step.COMPANIONS, Reason.SECOND_FACTOR_WRONG, asked, wrong, credential=PERSON),
+        Case(Step.COMPANIONS, Reason.SECOND_FACTOR_BLOCKED, blocked, card(), credential=PERSON),
+        Case(Step.COMPANIONS, Reason.SECOND_PERSON_REQUIRED, handle(door(two), tap(code()), NOW)[0], TimeDue(), late),
+        Case(Step.COMPANIONS, Reason.ESCORT_REQUIRED, handle(door(), visitor, NOW)[0], TimeDue(), late),
+    ]
+
+
+def _storage() -> list[Case]:
+    state, effects = handle(door(), tap(code()), NOW)
+    return [Case(Step.GRANT, Reason.STORAGE_FAULT, state, GrantFailed(commits(effects)[0].grant))]
 
 
 def cases() -> list[Case]:
     """Every refusal of a presentation, in the order of the steps."""
-    return [*_form_and_kind(), *_issuer(), *_holder(), *_revocation_and_replay(), *_policy()]
+    early = [*_form_and_kind(), *_issuer(), *_holder(), *_revocation_and_replay()]
+    return [*early, *_policy(), *_areas(), *_companions(), *_storage()]
 
 
 def refusals() -> dict[Step, list[Reason]]:
     """Run everything that can refuse; gives the reasons that were seen, by step."""
     seen: dict[Step, list[Reason]] = {step: [] for step in Step}
     for case in cases():
-        for draft in drafts(handle(case.state, tap(case.payload), case.now)[1]):
-            _remember(seen, draft.step, draft.reason)
-    state, effects = handle(door(), tap(code()), NOW)
-    for draft in drafts(handle(state, GrantFailed(commits(effects)[0].grant), NOW)[1]):
-        _remember(seen, draft.step, draft.reason)
+        for draft in drafts(handle(case.state, case.event, case.now)[1]):
+            if draft.step is not None and draft.reason is not None and draft.reason not in seen[draft.step]:
+                seen[draft.step].append(draft.reason)
     return seen
-
-
-def _remember(seen: dict[Step, list[Reason]], step: Step | None, reason: Reason | None) -> None:
-    if step is not None and reason is not None and reason not in seen[step]:
-        seen[step].append(reason)
 
 
 def not_a_pass() -> bytes:

@@ -10,23 +10,25 @@ import pytest
 
 from edge.core import tap as taps
 from edge.core.credential import read_code
-from edge.core.effects import Denied, Feedback, Record, Show, feedback_of
+from edge.core.effects import CommitGrant, Denied, Energise, EventDraft, Feedback, Record, Show, feedback_of
 from edge.core.replay import ReplayMarks, make_mark
-from edge.core.tap import handle, judge
+from edge.core.tap import GrantFailed, handle, judge
 from tests.core import denials
 from tests.core.campus import (
     DAY_S,
     KEYS,
     NOW,
     NOW_S,
+    PERSON,
     READER,
     bundle,
     claims,
     code,
+    commits,
     door,
+    drafts,
     instant,
     issue,
-    pass_id,
     policy,
     present,
     presented,
@@ -43,47 +45,76 @@ from wire.settings import DoorSettings
 
 _CORE = Path(taps.__file__).parent
 _CASES = cases()
-_READABLE = [case for case in _CASES if case.step > Step.KIND]
+_READABLE = [case for case in _CASES if case.credential is not None]
 
 
 def _name(case: Case) -> str:
     return f"{case.step.name}-{case.reason.name}"
 
 
+def _refused(case: Case) -> EventDraft:
+    """The one refusal that a case gives."""
+    _, effects = handle(case.state, case.event, case.now)
+    (draft,) = (draft for draft in drafts(effects) if draft.kind is EventKind.ACCESS_DENIED)
+    return draft
+
+
 @pytest.mark.parametrize("case", _CASES, ids=_name)
 def test_refusal_names_its_step_and_reason_and_is_journaled_once(case: Case):
-    state, effects = handle(case.state, tap(case.payload), case.now)
-    records = [effect.draft for effect in effects if isinstance(effect, Record)]
-    denied = [draft for draft in records if draft.kind is EventKind.ACCESS_DENIED]
-    assert [(draft.step, draft.reason, draft.granted) for draft in denied] == [(case.step, case.reason, False)]
-    assert denied[0].reader == READER
-    assert state.door == case.state.door
-    assert state.replay == case.state.replay
+    draft = _refused(case)
+    assert (draft.step, draft.reason, draft.granted, draft.reader) == (case.step, case.reason, False, READER)
+
+
+@pytest.mark.parametrize("case", _CASES, ids=_name)
+def test_refusal_moves_nothing_and_uses_nothing_up(case: Case):
+    state, effects = handle(case.state, case.event, case.now)
+    assert not any(isinstance(effect, Energise | CommitGrant) for effect in effects)
+    assert (state.door, state.replay) == (case.state.door, case.state.replay)
 
 
 @pytest.mark.parametrize("case", _CASES, ids=_name)
 def test_refusal_shows_its_reason_class_before_anything_is_journaled(case: Case):
-    _, effects = handle(replace(case.state, clock=case.now.clock), tap(case.payload), case.now)
+    _, effects = handle(replace(case.state, clock=case.now.clock), case.event, case.now)
     assert effects[0] == Show(READER, feedback_of(case.reason))
 
 
+@pytest.mark.parametrize("case", _CASES, ids=_name)
+def test_refusal_names_the_credential_that_was_read(case: Case):
+    assert _refused(case).credential == case.credential
+
+
 @pytest.mark.parametrize("case", _READABLE, ids=_name)
-def test_refusal_of_a_readable_credential_names_it(case: Case):
-    _, effects = handle(case.state, tap(case.payload), case.now)
-    (draft,) = (effect.draft for effect in effects if isinstance(effect, Record) and effect.draft.granted is False)
-    assert draft.credential == pass_id()
-    assert draft.assurance in {Assurance.PRINTED, Assurance.ROTATING, Assurance.NONCE_BOUND}
+def test_refusal_of_a_readable_credential_names_its_assurance(case: Case):
+    draft = _refused(case)
+    assert draft.assurance is not None
+    assert (draft.assurance is Assurance.IDENTIFIER) == (case.credential == PERSON)
 
 
 @pytest.mark.parametrize("case", _CASES, ids=_name)
 def test_refusal_from_the_revocation_check_on_tells_the_age_of_the_list(case: Case):
-    _, effects = handle(case.state, tap(case.payload), case.now)
-    (draft,) = (effect.draft for effect in effects if isinstance(effect, Record) and effect.draft.granted is False)
-    told = (draft.status_sequence, draft.status_age_s)
-    if case.step >= Step.REVOCATION:
-        assert told == (881, DAY_S + 1 if case.reason is Reason.REVOCATION_STALE else 60)
-    else:
-        assert told == (None, None)
+    draft = _refused(case)
+    later_s = (case.now.wall_ms - NOW.wall_ms) // 1000
+    expected: tuple[int | None, int | None] = (881, 60 + later_s)
+    if case.step < Step.REVOCATION or case.credential is None:
+        expected = (None, None)
+    elif case.credential == PERSON:
+        expected = (5, 60 + later_s)
+    elif case.reason is Reason.REVOCATION_STALE:
+        expected = (881, DAY_S + 1)
+    assert (draft.status_sequence, draft.status_age_s) == expected
+
+
+def test_a_roster_that_went_away_has_no_age():
+    (case,) = (case for case in _CASES if case.reason is Reason.SECOND_FACTOR_WRONG)
+    _, effects = handle(replace(case.state, roster=None), case.event, case.now)
+    assert [(draft.status_sequence, draft.status_age_s) for draft in drafts(effects)] == [(None, None)]
+
+
+def test_a_refusal_without_trust_has_no_age():
+    state, effects = handle(door(), tap(code()), NOW)
+    state = replace(state, trust=None)
+    _, effects = handle(state, GrantFailed(commits(effects)[0].grant), NOW)
+    assert [(draft.status_sequence, draft.status_age_s) for draft in drafts(effects)] == [(None, None)]
 
 
 def test_list_that_is_not_held_has_no_age():
@@ -107,11 +138,12 @@ def test_every_reason_that_the_core_names_has_its_case():
         for node in ast.walk(ast.parse(path.read_text()))
         if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "Reason"
     }
-    assert named == {reason.name for reasons in refusals().values() for reason in reasons}
+    of_commands = {name for name in named if name.startswith("COMMAND_")}
+    assert named - of_commands == {reason.name for reasons in refusals().values() for reason in reasons}
 
 
-def test_steps_that_refuse_nothing_yet_are_those_of_rules_that_are_not_there_yet():
-    assert {step for step, reasons in refusals().items() if not reasons} == {Step.ANTI_PASSBACK, Step.COMPANIONS}
+def test_every_step_refuses_something():
+    assert all(refusals().values())
 
 
 def _world(step: Step) -> tuple[taps.State, bytes, ClockState]:
@@ -174,12 +206,21 @@ def test_a_forgery_at_a_door_without_policy_is_named_as_a_forgery():
 
 
 _CLASSES = {
-    Feedback.DENIED_EXPIRED: {Reason.CREDENTIAL_EXPIRED, Reason.REVOKED, Reason.ISSUER_KEY_NOT_VALID},
+    Feedback.DENIED_EXPIRED: {
+        Reason.CREDENTIAL_EXPIRED,
+        Reason.REVOKED,
+        Reason.ISSUER_KEY_NOT_VALID,
+        Reason.USES_EXHAUSTED,
+    },
     Feedback.DENIED_NOT_NOW: {
         Reason.NOT_PERMITTED_AT_THIS_TIME,
         Reason.CREDENTIAL_NOT_ACTIVE,
         Reason.DOOR_LOCKED_DOWN,
         Reason.DOOR_BLOCKED,
+        Reason.DOOR_INTERLOCKED,
+        Reason.ANTIPASSBACK_VIOLATION,
+        Reason.OCCUPANCY_LIMIT,
+        Reason.SECOND_FACTOR_BLOCKED,
     },
     Feedback.DENIED_NOT_HERE: {
         Reason.UNAUTHORIZED,
@@ -187,6 +228,7 @@ _CLASSES = {
         Reason.WRONG_AUDIENCE,
         Reason.UNKNOWN_ISSUER_KEY,
         Reason.ASSURANCE_TOO_LOW,
+        Reason.CREDENTIAL_NOT_FOUND,
     },
 }
 

@@ -38,7 +38,8 @@ def _door() -> State:
     key = TrustedKey(key=PASS.public_key, purpose=KeyPurpose.PASS, not_before_s=0, expires_at_s=AT + 1)
     bundle = TrustBundle(tenant=Tenant(TENANT), version=1, issued_at_s=0, keys=(key,))
     lists = {number: status(list_id=number, issued_at_s=AT - 60, expires_at_s=AT + 60) for number in range(3)}
-    rules = policy(DoorSettings(minimum_assurance=Assurance.PRINTED), levels=dict.fromkeys(range(1024), (ALWAYS,)))
+    settings = DoorSettings(minimum_assurance=Assurance.PRINTED, escorts=0)
+    rules = policy(settings, levels=dict.fromkeys(range(1024), (ALWAYS,)))
     return State(
         place=Place(tenant=TENANT, site=SITE, door="main"),
         trust=TrustState(bundle, lists),
