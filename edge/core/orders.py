@@ -45,7 +45,11 @@ class Orders:
 
 
 def follow(orders: Orders, policy: PolicyState | None, now: Instant) -> Orders:
-    """Give how the door is to rest at this moment."""
+    """Give how the door is to rest at this moment; the same orders where nothing unlocks it and nothing changes."""
+    mode = DoorMode.LOCKED if policy is None else policy.bundle.settings.mode
+    plain = orders.look_at_ms is None and orders.unlocked_until_ms is None and not orders.first_person
+    if plain and orders.rest is mode and (policy is None or not policy.bundle.settings.unlock_schedule):
+        return orders
     if policy is None:
         return Orders()
     settings = policy.bundle.settings

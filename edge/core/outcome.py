@@ -42,7 +42,9 @@ def emit(state: State, *effects: Effect) -> Outcome:
     for effect in effects:
         if isinstance(effect, Journaling):
             memory = memory.with_memos(effect.memos)
-    return replace(state, memory=memory), tuple(_versioned(effect, state) for effect in effects)
+    if memory is not state.memory:
+        state = replace(state, memory=memory)
+    return state, tuple(_versioned(effect, state) for effect in effects)
 
 
 def _versioned(effect: Effect, state: State) -> Effect:
@@ -60,7 +62,7 @@ def note(state: State, kind: EventKind | None, now: Instant) -> Outcome:
 
 def move(state: State, door: DoorState, effects: tuple[Effect, ...]) -> Outcome:
     """Take over what the door's table gave."""
-    return emit(replace(state, door=door), *effects)
+    return emit(state if door is state.door else replace(state, door=door), *effects)
 
 
 def settings_of(state: State) -> DoorSettings:

@@ -134,16 +134,24 @@ def _dispatch(state: State, event: Input, now: Instant) -> Outcome:  # noqa: C90
 
 def _notice_time(state: State, now: Instant) -> Outcome:
     """Notice what time alone changes: the clock's state, floods that end, people who waited in vain, schedules."""
-    kind = None if state.clock in (None, now.clock) else EventKind.CLOCK_CHANGED
-    outcome = note(replace(state, clock=now.clock), kind, now)
-    outcome = then(outcome, lambda before: _end_flood(before, now))
+    outcome = then(_notice_clock(state, now), lambda before: _end_flood(before, now))
     over = waits.expired(state.companions, now)
-    outcome = then(outcome, lambda before: for_each(before, over, lambda each, one: refuse_waiting(each, one, now)))
+    if over:
+        outcome = then(outcome, lambda before: for_each(before, over, lambda each, one: refuse_waiting(each, one, now)))
     return then(outcome, lambda before: _follow_orders(before, now))
+
+
+def _notice_clock(state: State, now: Instant) -> Outcome:
+    if state.clock is now.clock:
+        return state, ()
+    kind = None if state.clock is None else EventKind.CLOCK_CHANGED
+    return note(replace(state, clock=now.clock), kind, now)
 
 
 def _end_flood(state: State, now: Instant) -> Outcome:
     flood, suppressed = floods.roll(state.flood, now)
+    if flood is state.flood:
+        return state, ()
     state = replace(state, flood=flood)
     if not suppressed:
         return state, ()
@@ -153,6 +161,8 @@ def _end_flood(state: State, now: Instant) -> Outcome:
 def _follow_orders(state: State, now: Instant) -> Outcome:
     """Let the door rest as it is to rest now."""
     ordered = orders.follow(state.orders, state.policy, now)
+    if ordered is state.orders:
+        return state, ()
     changed = ordered.rest is not state.orders.rest
     state = replace(state, orders=ordered)
     if not changed:
