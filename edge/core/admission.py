@@ -298,21 +298,13 @@ def answer_grant(state: State, grant: Grant, seq: int | None, now: Instant) -> O
     reason = refused_by_mode(settings_of(state).mode, awaited.kind, interlocked=interlocked)
     if reason is not None:
         return _take_back(state, grant, awaited, Step.DOOR_MODE, reason, now)
-    ordered = _ordered(state, grant, awaited.kind, now)
+    ordered = orders.admitted(state.orders, grant.credential, awaited.kind, settings_of(state), now)
     if ordered is not state.orders:
         state = replace(state, orders=ordered)
     at = circumstances(state, now, hold_ms=grant.hold_ms, cause_seq=seq)
     state, effects = move(state, *doors.step(state.door, Trigger.GRANT, at))
     passing = (*state.passing, Passing(grant, awaited.undo))[-AWAITED_GRANTS:]
     return replace(state, passing=passing), (*effects, Show(grant.reader, Feedback.GRANTED))
-
-
-def _ordered(state: State, grant: Grant, kind: PassKind, now: Instant) -> orders.Orders:
-    settings = settings_of(state)
-    ordered = orders.with_person(state.orders) if settings.first_person_in else state.orders
-    if kind is not PassKind.STAFF or not settings.double_tap_ms:
-        return ordered
-    return orders.with_staff(ordered, grant.credential, settings, now)
 
 
 def _take_back(state: State, grant: Grant, awaited: Awaited, step: Step, reason: Reason, now: Instant) -> Outcome:
