@@ -383,12 +383,13 @@ class _Timer:
 
 
 _TIMERS: Final = (
+    _Timer(lambda door: door.lock_due_at_ms, lambda door: replace(door, lock_due_at_ms=None), Trigger.LOCK_DUE),
     _Timer(lambda door: door.relock_at_ms, lambda door: replace(door, relock_at_ms=None), Trigger.RELOCK_DUE),
     _Timer(lambda door: door.pre_alarm_at_ms, lambda door: replace(door, pre_alarm_at_ms=None), Trigger.PRE_ALARM_DUE),
     _Timer(lambda door: door.open_due_at_ms, lambda door: replace(door, open_due_at_ms=None), Trigger.OPEN_DUE),
     _Timer(lambda door: door.renew_at_ms, lambda door: replace(door, renew_at_ms=None), Trigger.RENEW_DUE),
-    _Timer(lambda door: door.lock_due_at_ms, lambda door: replace(door, lock_due_at_ms=None), Trigger.LOCK_DUE),
 )
+"""Of those that are due at the same moment the first comes first: the bolt is judged before the order changes."""
 
 
 def next_deadline_ms(door: DoorState) -> int | None:
