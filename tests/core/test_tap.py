@@ -218,7 +218,9 @@ def test_a_lockdown_overtakes_a_grant_that_waits_for_the_disk(mode: DoorMode, ki
 def test_a_grant_at_an_unlocked_door_is_journaled_and_shown():
     state, _ = handle(door(), PolicyReplaced(policy(DoorSettings(mode=DoorMode.UNLOCKED))), NOW)
     state, commit = granted(state)
-    assert durable(state, commit) == (replace(state, awaited=()), (Show(READER, Feedback.GRANTED),))
+    after, effects = durable(state, commit)
+    assert (after.door.mode, effects) == (Mode.UNLOCKED, (Show(READER, Feedback.GRANTED),))
+    assert (after.awaited, after.passing) == ((), ())
 
 
 # --- floods ----------------------------------------------------------------------------------------------------
