@@ -18,7 +18,6 @@ from wire.roster import MAX_IDENTIFIER_BYTES, IdentifierForm
 from wire.text import PREFIX, from_text
 
 
-
 class Medium(Enum):
     """How a presentation was read."""
 

@@ -9,6 +9,7 @@ The diagram in docs/behaviour.md is drawn from `TABLE`.
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from enum import Enum
 from typing import Final, TypeAlias, assert_never
 
 from edge.core.door_state import Circumstances, DoorState, InputLine, LineState, Mode, Trigger
@@ -36,10 +37,9 @@ _BASE: Final = {
 }
 
 
+_RELEASED: Final = frozenset({Mode.ACCESSED, Mode.UNLOCKED, Mode.LOCKED_OPEN})
 MUTED: Final = "muted"
 """The rule named by an alarm during maintenance: it is journaled and calls nobody."""
-_FIRE_LASTS: Final = Memo(MemoKind.FIRE, b"", (1,))
-_FIRE_OVER: Final = Memo(MemoKind.FIRE, b"", None)
 
 
 def _note(kind: EventKind, at: Circumstances, *memos: Memo) -> Record:
@@ -50,10 +50,13 @@ def _alarm(kind: EventKind, at: Circumstances) -> Record:
     return Record(EventDraft(kind=kind, at=at.now, rule=MUTED if at.settings.maintenance else None))
 
 
+def _until(door: DoorState, at: Circumstances, hold_ms: int) -> int:
+    """Give when a release of so long ends; it never shortens one that runs."""
+    return max(at.now.monotonic_ms + hold_ms, door.relock_at_ms or 0)
+
+
 def _release(door: DoorState, at: Circumstances, hold_ms: int) -> Result:
-    relock = at.now.monotonic_ms + hold_ms
-    if door.relock_at_ms is not None:
-        relock = max(relock, door.relock_at_ms)
+    relock = _until(door, at, hold_ms)
     state = replace(door, mode=Mode.ACCESSED, relock_at_ms=relock)
     return state, (Energise(relock - at.now.monotonic_ms, at.cause_seq),)
 
@@ -67,8 +70,14 @@ def _release_for_egress(door: DoorState, at: Circumstances) -> Result:
     return state, (*effects, _note(EventKind.EGRESS, at))
 
 
-def _note_egress(door: DoorState, at: Circumstances) -> Result:
-    return door, (_note(EventKind.EGRESS, at),)
+def _keep_for_grant(door: DoorState, at: Circumstances) -> Result:
+    """A free door may be secured a moment later, by a schedule's end say: not in the face of whoever was let in."""
+    return replace(door, relock_at_ms=_until(door, at, at.hold_ms)), ()
+
+
+def _keep_for_egress(door: DoorState, at: Circumstances) -> Result:
+    state = replace(door, relock_at_ms=_until(door, at, at.settings.release_time_ms))
+    return state, (_note(EventKind.EGRESS, at),)
 
 
 def _note_opened(door: DoorState, at: Circumstances) -> Result:
@@ -101,7 +110,7 @@ def _pre_alarm(door: DoorState, at: Circumstances) -> Result:
 def _restore(restores: Mapping[EventKind, EventKind]) -> Act:
     def act(door: DoorState, at: Circumstances) -> Result:
         ended = tuple(_alarm(end, at) for begin, end in restores.items() if begin in door.alarms)
-        return replace(door, alarms=door.alarms - restores.keys()), ended
+        return (replace(door, alarms=door.alarms - restores.keys()) if ended else door), ended
 
     return act
 
@@ -115,15 +124,17 @@ _restore_closed: Final = _restore(
 _restore_contact: Final = _restore({EventKind.CONTACT_FAULT: EventKind.CONTACT_RESTORED})
 
 
+def _miss_bolt(door: DoorState, at: Circumstances) -> Result:
+    return _raise(EventKind.LOCK_FAILED)(replace(door, bolt_follows=False), at)
+
+
 def _note_closed(door: DoorState, at: Circumstances) -> Result:
     return _without_open_timers(door), (_note(EventKind.DOOR_CLOSED, at),)
 
 
 def _relock(door: DoorState, at: Circumstances) -> Result:
-    if door.rex is LineState.ACTIVE:  # somebody still presses: the way out stays free as long
-        return _release(door, at, at.settings.release_time_ms)
     state, effects = _apply_policy(replace(door, relock_at_ms=None), at)
-    noted = () if state.mode is Mode.UNLOCKED else (_note(EventKind.DOOR_RELOCKED, at),)
+    noted = () if state.mode in _RELEASED else (_note(EventKind.DOOR_RELOCKED, at),)
     return state, (*effects, *noted)
 
 
@@ -141,26 +152,30 @@ def _hold_unlocked(door: DoorState, at: Circumstances) -> Result:
 
 def _hold_open(door: DoorState, at: Circumstances) -> Result:
     renew = at.now.monotonic_ms + FIRE_RENEW_MS
-    state = replace(_without_open_timers(door), mode=Mode.LOCKED_OPEN, relock_at_ms=None, renew_at_ms=renew)
+    state = replace(_without_open_timers(door), mode=Mode.LOCKED_OPEN, renew_at_ms=renew)
     return state, (Energise(FIRE_HOLD_MS),)
 
 
 def _note_fire(door: DoorState, at: Circumstances) -> Result:
-    return door, (_note(EventKind.FIRE, at, _FIRE_LASTS),)
+    return door, (_note(EventKind.FIRE, at, Memo(MemoKind.FIRE, b"", (at.now.wall_s,))),)
 
 
 def _note_fire_reset(door: DoorState, at: Circumstances) -> Result:
-    return door, (_note(EventKind.FIRE_RESET, at, _FIRE_OVER),)
+    return door, (_note(EventKind.FIRE_RESET, at, Memo(MemoKind.FIRE, b"", None)),)
 
 
 def _apply_policy(door: DoorState, at: Circumstances) -> Result:
+    """Let the door rest as it is to rest; it is not secured while somebody presses or a release still runs."""
     base = _BASE[at.rest]
     if base is Mode.UNLOCKED:
         return _hold_unlocked(door, at)
-    state = replace(door, mode=base, renew_at_ms=None)
+    state = replace(door, renew_at_ms=None)
     if _is_unwatched(door):
         state, _ = _arm_open_timers(state, at)
-    return state, (Secure(),)
+    hold_ms = at.settings.release_time_ms if door.rex is LineState.ACTIVE else 0
+    if _until(door, at, hold_ms) > at.now.monotonic_ms:
+        return _release(state, at, hold_ms)
+    return replace(state, mode=base, relock_at_ms=None), (Secure(),)
 
 
 def _is_unwatched(door: DoorState) -> bool:
@@ -176,7 +191,7 @@ _EVERYWHERE: Final[Mapping[Trigger, tuple[Act, ...]]] = {
     Trigger.CLOSED: _CLOSED,
     Trigger.CONTACT_FAULT: (_raise(EventKind.CONTACT_FAULT),),
     Trigger.CONTACT_READ: (_restore_contact,),
-    Trigger.LOCK_DUE: (_raise(EventKind.LOCK_FAILED),),
+    Trigger.LOCK_DUE: (_miss_bolt,),
     Trigger.FIRE: (_hold_open, _note_fire),
     Trigger.POLICY: (_apply_policy,),
 }
@@ -192,7 +207,8 @@ _SECURE: Final[Mapping[Trigger, tuple[Act, ...]]] = {
 }
 _FREE: Final[Mapping[Trigger, tuple[Act, ...]]] = {
     **_EVERYWHERE,
-    Trigger.EGRESS: (_note_egress,),
+    Trigger.GRANT: (_keep_for_grant,),
+    Trigger.EGRESS: (_keep_for_egress,),
     Trigger.OPENED: (_note_opened,),
     Trigger.FOUND_OPEN: (_note_opened,),
 }
@@ -221,7 +237,6 @@ TABLE: Final[Mapping[Mode, Mapping[Trigger, tuple[Act, ...]]]] = {
 """Mode and trigger to the actions, in order; a pair that is not listed changes nothing."""
 
 
-_RELEASED: Final = frozenset({Mode.ACCESSED, Mode.UNLOCKED, Mode.LOCKED_OPEN})
 _restore_lock: Final = _restore({EventKind.LOCK_FAILED: EventKind.LOCK_RESTORED})
 _NOTICES: Final[Mapping[InputLine, tuple[Act, Act]]] = {
     InputLine.TAMPER: (_raise(EventKind.TAMPER), _restore({EventKind.TAMPER: EventKind.TAMPER_RESTORED})),
@@ -239,26 +254,41 @@ def step(door: DoorState, trigger: Trigger, at: Circumstances) -> Result:
     return _watch_lock(door, effects, at)
 
 
+class _Bolt(Enum):
+    """What the lock monitor says of the last order."""
+
+    FOLLOWS = "follows"
+    DIFFERS = "differs"
+    UNSEEN = "unseen"
+
+
 def _watch_lock(door: DoorState, effects: list[Effect], at: Circumstances) -> Result:
     """Give the bolt its time to follow; a bolt and an adapter that do what they should end the alarm."""
-    if _bolt_differs(door, at.settings):
-        due = at.now.monotonic_ms + at.settings.lock_time_ms if door.lock_due_at_ms is None else door.lock_due_at_ms
-        raised = EventKind.LOCK_FAILED in door.alarms
-        return replace(door, lock_due_at_ms=None if raised else due), tuple(effects)
-    door = replace(door, lock_due_at_ms=None)
-    if not door.lock_answers:
+    bolt = _bolt_of(door, at.settings)
+    follows = door.bolt_follows or bolt is _Bolt.FOLLOWS
+    due = None
+    if bolt is _Bolt.DIFFERS and follows:
+        running = door.lock_due_at_ms
+        due = at.now.monotonic_ms + at.settings.lock_time_ms if running is None else running
+    if (due, follows) != (door.lock_due_at_ms, door.bolt_follows):
+        door = replace(door, lock_due_at_ms=due, bolt_follows=follows)
+    if not (follows and door.lock_answers):
         return door, tuple(effects)
     door, more = _restore_lock(door, at)
     return door, (*effects, *more)
 
 
-def _bolt_differs(door: DoorState, settings: DoorSettings) -> bool:
-    """Tell whether the lock monitor contradicts the order; the bolt of an open door cannot go home."""
-    if not settings.lock_time_ms or door.lock_monitor not in (LineState.ACTIVE, LineState.INACTIVE):
-        return False
+def _bolt_of(door: DoorState, settings: DoorSettings) -> _Bolt:
+    """Compare the lock monitor with the order; the bolt of an open door cannot go home, a broken wire shows nothing."""
+    if not settings.lock_time_ms:
+        return _Bolt.FOLLOWS
+    if door.lock_monitor is LineState.UNKNOWN:
+        return _Bolt.UNSEEN
     released = door.mode in _RELEASED
-    withdrawn = door.lock_monitor is LineState.ACTIVE
-    return withdrawn is not released and (released or door.last_known is not LineState.ACTIVE)
+    if door.lock_monitor is (LineState.ACTIVE if released else LineState.INACTIVE):
+        return _Bolt.FOLLOWS
+    kept_from_home = not released and door.lock_monitor is LineState.ACTIVE and door.last_known is LineState.ACTIVE
+    return _Bolt.UNSEEN if kept_from_home else _Bolt.DIFFERS
 
 
 def on_lock_answer(door: DoorState, at: Circumstances, *, carried_out: bool) -> Result:
@@ -353,12 +383,13 @@ class _Timer:
 
 
 _TIMERS: Final = (
+    _Timer(lambda door: door.lock_due_at_ms, lambda door: replace(door, lock_due_at_ms=None), Trigger.LOCK_DUE),
     _Timer(lambda door: door.relock_at_ms, lambda door: replace(door, relock_at_ms=None), Trigger.RELOCK_DUE),
     _Timer(lambda door: door.pre_alarm_at_ms, lambda door: replace(door, pre_alarm_at_ms=None), Trigger.PRE_ALARM_DUE),
     _Timer(lambda door: door.open_due_at_ms, lambda door: replace(door, open_due_at_ms=None), Trigger.OPEN_DUE),
     _Timer(lambda door: door.renew_at_ms, lambda door: replace(door, renew_at_ms=None), Trigger.RENEW_DUE),
-    _Timer(lambda door: door.lock_due_at_ms, lambda door: replace(door, lock_due_at_ms=None), Trigger.LOCK_DUE),
 )
+"""Of those that are due at the same moment the first comes first: the bolt is judged before the order changes."""
 
 
 def next_deadline_ms(door: DoorState) -> int | None:
@@ -368,9 +399,9 @@ def next_deadline_ms(door: DoorState) -> int | None:
 
 
 def on_time(door: DoorState, at: Circumstances) -> Result:
-    """Carry out every deadline that is due, in the order of the timers."""
+    """Carry out every deadline that is due, the earliest first: time may be told late."""
     effects: list[Effect] = []
-    for timer in _TIMERS:
+    for timer in sorted(_TIMERS, key=lambda timer: timer.due(door) or at.now.monotonic_ms):
         due = timer.due(door)
         if due is not None and due <= at.now.monotonic_ms:
             door, more = step(timer.stopped(door), timer.trigger, at)

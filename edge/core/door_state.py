@@ -76,8 +76,9 @@ class DoorState:
         contact: ACTIVE is open; UNKNOWN until it was first read.
         last_known: what the contact last said when it could be read, ACTIVE or INACTIVE; UNKNOWN before.
         rex, fire, lock_monitor, interlock: these wires as last read.
+        relock_at_ms: when a release for somebody ends; a free door keeps it, for when it is secured before.
         lock_due_at_ms: when the bolt should have followed the last order.
-        lock_answers: whether the lock's adapter could carry out its last order.
+        lock_answers, bolt_follows: whether the lock's adapter could carry out its last order, and the bolt followed.
         alarms: the alarms in force, by the event that raised them.
     """
 
@@ -89,6 +90,7 @@ class DoorState:
     lock_monitor: LineState = LineState.UNKNOWN
     interlock: LineState = LineState.UNKNOWN
     lock_answers: bool = True
+    bolt_follows: bool = True
     relock_at_ms: int | None = None
     pre_alarm_at_ms: int | None = None
     open_due_at_ms: int | None = None

@@ -23,7 +23,7 @@ from edge.core.refusals import denial
 from edge.core.replay import make_mark
 from edge.core.state import State, Underway
 from edge.core.verify import VerifiedCredential
-from wire.names import EventKind, PassKind, Reason, Step
+from wire.names import EventKind, Reason, Step
 
 LATE_MS: Final = 2_000
 """A grant that becomes durable later than this is refused: nobody stands at a door longer without trying again."""
@@ -148,21 +148,13 @@ def _carry_out(state: State, durable: Underway, now: Instant) -> Outcome:
     host = Host(holder=durable.holder, reader=grant.reader, at_ms=now.monotonic_ms)
     state = replace(
         _without(state, grant.grant_id),
-        orders=_ordered(state, durable, now),
+        orders=orders.admitted(state.orders, grant.credential, durable.kind, settings, now),
         companions=with_host(state.companions, durable.kind, host, settings),
         passing=(*state.passing, durable)[-AWAITED_GRANTS:],
     )
     at = circumstances(state, now, hold_ms=grant.hold_ms, cause_seq=durable.seq)
     state, effects = move(state, *doors.step(state.door, Trigger.GRANT, at))
     return state, (*effects, Show(grant.reader, Feedback.GRANTED))
-
-
-def _ordered(state: State, durable: Underway, now: Instant) -> orders.Orders:
-    settings = settings_of(state)
-    ordered = orders.with_person(state.orders) if settings.first_person_in else state.orders
-    if durable.kind is not PassKind.STAFF or not settings.double_tap_ms:
-        return ordered
-    return orders.with_staff(ordered, durable.grant.credential, settings, now)
 
 
 # --- taking back -------------------------------------------------------------------------------------------------

@@ -9,7 +9,7 @@ from typing import Final
 
 from edge.core.instant import Instant
 from edge.core.policy import MINUTE_MS, PolicyState, schedule_is_active
-from wire.names import ClockState, DoorMode
+from wire.names import ClockState, DoorMode, PassKind
 from wire.settings import DoorSettings
 
 STAFF_HOLD_MS: Final = 43_200_000
@@ -33,7 +33,7 @@ class Orders:
         look_at_ms: when a schedule has to be looked at again, monotonic; None when none unlocks.
         first_person: somebody was admitted since the unlocking schedule became active.
         unlocked_until_ms: staff keep the door unlocked until then, monotonic; None when they do not.
-        tapped: the staff pass that may do so with another tap.
+        tapped: the staff pass that was admitted last, if it may do so with another tap.
     """
 
     rest: DoorMode = DoorMode.LOCKED
@@ -53,9 +53,7 @@ def follow(orders: Orders, policy: PolicyState | None, now: Instant) -> Orders:
     if policy is None:
         return Orders()
     settings = policy.bundle.settings
-    until = orders.unlocked_until_ms
-    if until is not None and (until <= now.monotonic_ms or settings.mode is not DoorMode.LOCKED):
-        until = None
+    until = _staff_until(orders, settings, now)
     scheduled = _unlocks_by_schedule(settings, policy, now)
     first = orders.first_person and scheduled
     rest, rule = settings.mode, "policy"
@@ -71,6 +69,13 @@ def follow(orders: Orders, policy: PolicyState | None, now: Instant) -> Orders:
         unlocked_until_ms=until,
         tapped=orders.tapped,
     )
+
+
+def _staff_until(orders: Orders, settings: DoorSettings, now: Instant) -> int | None:
+    """Give until when staff keep the door unlocked; another mode ends that, also after it is over."""
+    until = orders.unlocked_until_ms
+    lasts = until is not None and now.monotonic_ms < until
+    return until if lasts and settings.double_tap_ms and settings.mode is DoorMode.LOCKED else None
 
 
 def _unlocks_by_schedule(settings: DoorSettings, policy: PolicyState, now: Instant) -> bool:
@@ -90,16 +95,24 @@ def deadline_ms(orders: Orders) -> int | None:
     return min((each for each in due if each is not None), default=None)
 
 
-def with_person(orders: Orders) -> Orders:
-    """Take note of a person who was admitted."""
-    return replace(orders, first_person=True)
+def admitted(orders: Orders, credential: bytes, kind: PassKind, settings: DoorSettings, now: Instant) -> Orders:
+    """Take note of a person who was admitted: the first of a schedule, or a staff pass that taps twice.
 
-
-def with_staff(orders: Orders, credential: bytes, settings: DoorSettings, now: Instant) -> Orders:
-    """Take note of a staff pass that was admitted: its second tap in time keeps the door unlocked, or ends that."""
-    last = orders.tapped
-    again = last is not None and last.credential == credential
-    if last is None or not again or now.monotonic_ms - last.at_ms > settings.double_tap_ms:
-        return replace(orders, tapped=StaffTap(credential, now.monotonic_ms))
+    Its second tap in time, with nobody admitted between, keeps the door unlocked, or ends that.
+    """
+    first = orders.first_person or settings.first_person_in
+    counts = kind is PassKind.STAFF and settings.double_tap_ms > 0
+    if not counts and orders.tapped is None and first is orders.first_person:
+        return orders
+    if not counts:
+        return replace(orders, first_person=first, tapped=None)
+    if not _is_second(orders.tapped, credential, settings, now):
+        return replace(orders, first_person=first, tapped=StaffTap(credential, now.monotonic_ms))
     until = now.monotonic_ms + STAFF_HOLD_MS if orders.unlocked_until_ms is None else None
-    return replace(orders, tapped=None, unlocked_until_ms=until)
+    return replace(orders, first_person=first, tapped=None, unlocked_until_ms=until)
+
+
+def _is_second(last: StaffTap | None, credential: bytes, settings: DoorSettings, now: Instant) -> bool:
+    if last is None or last.credential != credential:
+        return False
+    return now.monotonic_ms - last.at_ms <= settings.double_tap_ms

@@ -202,23 +202,29 @@ def _rule_of(command: Command) -> str:
     return command.action.name.lower().replace("_", "-")
 
 
-def _refuse_command(state: State, reason: Reason, now: Instant, rule: str | None = None) -> Outcome:
+def _refuse_command(state: State, reason: Reason, now: Instant) -> Outcome:
     flood, journaled = floods.admit(state.flood, now)
     state = replace(state, flood=flood)
     if not journaled:
         return state, ()
-    return emit(state, Record(EventDraft(kind=EventKind.COMMAND_REFUSED, at=now, reason=reason, rule=rule)))
+    return emit(state, Record(EventDraft(kind=EventKind.COMMAND_REFUSED, at=now, reason=reason)))
+
+
+def _take_back(state: State, command: Command, reason: Reason, now: Instant) -> Outcome:
+    """Refuse a command after all, always journaled in full: the journal says that it is carried out."""
+    draft = EventDraft(kind=EventKind.COMMAND_REFUSED, at=now, reason=reason, rule=_rule_of(command))
+    return emit(state, Record(draft))
 
 
 def _carry_out(state: State, command: Command, seq: int, now: Instant) -> Outcome:
     """Do what a journaled command says, if it still holds and the door's mode lets it."""
     if is_over(command, now):
-        return _refuse_command(state, Reason.COMMAND_EXPIRED, now, _rule_of(command))
+        return _take_back(state, command, Reason.COMMAND_EXPIRED, now)
     at = circumstances(state, now, hold_ms=settings_of(state).release_time_ms, cause_seq=seq)
     if command.action is Action.RESET_FIRE:
         return move(state, *doors.reset_fire(state.door, at))
     interlocked = doors.is_interlocked(state.door, settings_of(state))
     reason = refused_by_mode(settings_of(state).mode, PassKind.STANDARD, interlocked=interlocked)
     if reason is not None:
-        return _refuse_command(state, reason, now, _rule_of(command))
+        return _take_back(state, command, reason, now)
     return move(state, *doors.step(state.door, Trigger.GRANT, at))

@@ -17,14 +17,13 @@ from edge.core.companions import PinOutcome
 from edge.core.credential import (
     Form,
     Medium,
-    Namespace,
     PinEntry,
     Presentation,
     PresentedCredential,
     read_code,
 )
 from edge.core.door_state import InputLine, LineState
-from edge.core.effects import CheckPin, CommitCommand, CommitGrant, Effect, EventDraft, Record, Show
+from edge.core.effects import CheckPin, CommitCommand, CommitGrant, Effect, EventDraft, Journaling, Show
 from edge.core.instant import Instant
 from edge.core.orders import Orders
 from edge.core.policy import PolicyState
@@ -60,7 +59,7 @@ from wire.names import (
 from wire.passes import Pass, make_pass_id, seal_pass
 from wire.policy import ALWAYS, PolicyBundle, Schedule, open_policy, seal_policy
 from wire.presentation import seal_presentation
-from wire.roster import PinVerifiers, Roster, RosterEntry, identifier_key
+from wire.roster import IdentifierForm, PinVerifiers, Roster, RosterEntry, identifier_key, make_roster
 from wire.settings import DoorSettings
 from wire.status_list import StatusList, open_status_list, seal_status_list
 from wire.text import from_text, to_text
@@ -325,15 +324,15 @@ def entry(
 
 
 def roster(
-    entries: Mapping[tuple[Namespace, bytes], RosterEntry] | None = None,
+    entries: Mapping[tuple[IdentifierForm, bytes], RosterEntry] | None = None,
     *,
     version: int = 5,
     issued_at_s: int = NOW_S - 60,
 ) -> Roster:
     """The enrolled credentials of the campus; PERSON's card when none are given. The one place that makes a roster."""
-    people = {(Namespace.CARD, CARD): entry()} if entries is None else entries
+    people = {(IdentifierForm.CARD_UID, CARD): entry()} if entries is None else entries
     keys = {identifier_key(PEPPER, form, identifier): person for (form, identifier), person in people.items()}
-    return Roster(version=version, issued_at_s=issued_at_s, pepper=PEPPER, entries=keys)
+    return make_roster(keys, tenant=TENANT, site=SITE, version=version, issued_at_s=issued_at_s, pepper=PEPPER)
 
 
 def card(identifier: bytes = CARD, *, form: Form = Form.CARD_NUMBER, reader: str = READER) -> Tap:
@@ -422,7 +421,7 @@ def commits(effects: Iterable[Effect]) -> list[CommitGrant]:
 
 def drafts(effects: Iterable[Effect]) -> list[EventDraft]:
     """The events among effects, in order."""
-    return [effect.draft for effect in effects if isinstance(effect, Record | CommitGrant | CommitCommand)]
+    return [effect.draft for effect in effects if isinstance(effect, Journaling)]
 
 
 def kinds(effects: Iterable[Effect]) -> list[EventKind]:

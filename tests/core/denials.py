@@ -10,7 +10,6 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from edge.core.companions import PinOutcome
-from edge.core.credential import Namespace
 from edge.core.effects import CheckPin, ReplayMark
 from edge.core.replay import MAX_MARKS, ReplayMarks, make_mark
 from edge.core.tap import GrantFailed, Input, PinChecked, State, TimeDue, handle
@@ -67,6 +66,7 @@ from wire.names import (
 )
 from wire.passes import MAX_PASS_BYTES, seal_pass
 from wire.policy import ALL_DAYS, Area, Passage, Schedule, Window
+from wire.roster import IdentifierForm
 from wire.settings import DoorSettings
 from wire.text import MAX_TEXT_CHARACTERS, to_text
 
@@ -201,7 +201,7 @@ def _companions() -> list[Case]:
     with_pin = DoorSettings(
         minimum_assurance=Assurance.IDENTIFIER, pin_below=Assurance.PRINTED, pin_attempts=1, pin_block_s=60
     )
-    keypad = under(policy(with_pin), enrolled=roster({(Namespace.CARD, CARD): entry(pin=VERIFIERS)}))
+    keypad = under(policy(with_pin), enrolled=roster({(IdentifierForm.CARD_UID, CARD): entry(pin=VERIFIERS)}))
     asked, question = handle(handle(keypad, card(), NOW)[0], pin(), NOW)
     (check,) = (effect for effect in question if isinstance(effect, CheckPin))
     wrong = PinChecked(check.check_id, PinOutcome.WRONG)

@@ -32,13 +32,15 @@ def at(
     settings: DoorSettings | None = None,
     mode: DoorMode = DoorMode.LOCKED,
     relock: RelockRule | None = None,
+    rest: DoorMode | None = None,
     hold_ms: int = 0,
     cause_seq: int = 0,
 ) -> Circumstances:
-    """The circumstances `later_ms` after the usual moment."""
+    """The circumstances `later_ms` after the usual moment; the door rests as its settings say, or as `rest`."""
     base = settings or DoorSettings(mode=mode)
     chosen = base if relock is None else replace(base, relock=relock)
-    return Circumstances(settings=chosen, rest=chosen.mode, now=instant(later_ms), hold_ms=hold_ms, cause_seq=cause_seq)
+    ordered = chosen.mode if rest is None else rest
+    return Circumstances(settings=chosen, rest=ordered, now=instant(later_ms), hold_ms=hold_ms, cause_seq=cause_seq)
 
 
 def resting(mode: Mode) -> DoorState:

@@ -19,9 +19,10 @@ from edge.core.door import (
     reset_fire,
     step,
 )
-from edge.core.door_state import DoorState, InputLine, LineState, Mode, Trigger
-from edge.core.effects import Energise, Secure
-from tests.core.campus import MONOTONIC_MS
+from edge.core.door_state import DoorState, InputLine, LineState, Mode, Trigger, recalled
+from edge.core.effects import Effect, Energise, Record, Secure
+from edge.core.memory import Memo, MemoKind, Memory
+from tests.core.campus import MONOTONIC_MS, NOW_S
 from tests.core.doors import BASE, CLOSED_DOOR, at, kinds, moves, resting
 from wire.names import DoorMode, EventKind, RelockRule
 from wire.settings import DoorSettings
@@ -36,7 +37,6 @@ CHANGES_NOTHING: dict[str, set[Pair]] = {
         (Mode.ACCESSED, Trigger.POLICY),
     },
     "no grant is carried out at a blocked door": {(Mode.BLOCKED, Trigger.GRANT)},
-    "the door is free already": {(mode, Trigger.GRANT) for mode in FREE_MODES},
     "the fire is known already": {(Mode.LOCKED_OPEN, Trigger.FIRE)},
     "fire beats policy until it is reset": {(Mode.LOCKED_OPEN, Trigger.POLICY)},
     "there is no fire to reset": {(mode, Trigger.FIRE_RESET) for mode in Mode if mode is not Mode.LOCKED_OPEN},
@@ -97,19 +97,133 @@ def test_egress_releases_the_door_in_every_mode_that_holds_it(mode: Mode):
 
 
 @pytest.mark.parametrize("mode", FREE_MODES)
-def test_egress_through_a_free_door_is_noted(mode: Mode):
+def test_egress_through_a_free_door_is_noted_and_moves_nothing(mode: Mode):
     state, effects = on_line(resting(mode), InputLine.REX, LineState.ACTIVE, at())
-    assert (state, moves(effects), kinds(effects)) == (resting(mode), [], [EventKind.EGRESS])
+    assert (state.mode, moves(effects), kinds(effects)) == (mode, [], [EventKind.EGRESS])
 
 
 @pytest.mark.parametrize("line_state", [LineState.INACTIVE, LineState.UNKNOWN, LineState.FAULT])
 def test_only_a_pressed_button_is_egress(line_state: LineState):
-    assert on_line(CLOSED_DOOR, InputLine.REX, line_state, at()) == (CLOSED_DOOR, ())
+    assert on_line(CLOSED_DOOR, InputLine.REX, line_state, at()) == (replace(CLOSED_DOOR, rex=line_state), ())
 
 
-@pytest.mark.parametrize("line_state", list(LineState))
-def test_the_lock_monitor_is_not_judged_yet(line_state: LineState):
-    assert on_line(CLOSED_DOOR, InputLine.LOCK_MONITOR, line_state, at()) == (CLOSED_DOOR, ())
+def test_a_button_pressed_again_prolongs_the_release_and_is_noted_again():
+    state, _ = on_line(CLOSED_DOOR, InputLine.REX, LineState.ACTIVE, at())
+    state, effects = on_line(state, InputLine.REX, LineState.ACTIVE, at(1_000))
+    assert (moves(effects), kinds(effects)) == ([Energise(5_000)], [EventKind.EGRESS])
+    assert state.relock_at_ms == MONOTONIC_MS + 6_000
+
+
+# --- a button that stays pressed -------------------------------------------------------------------------------
+
+
+def pressed(rule: RelockRule = RelockRule.AFTER_RELEASE_TIME, *, mode: DoorMode = DoorMode.LOCKED) -> DoorState:
+    return on_line(CLOSED_DOOR, InputLine.REX, LineState.ACTIVE, at(relock=rule, mode=mode))[0]
+
+
+def let_go(door: DoorState, later_ms: int, line_state: LineState = LineState.INACTIVE) -> DoorState:
+    door, effects = on_line(door, InputLine.REX, line_state, at(later_ms))
+    assert effects == ()
+    return door
+
+
+@pytest.mark.parametrize("rule", list(RelockRule))
+def test_the_way_out_stays_free_for_as_long_as_the_button_is_pressed(rule: RelockRule):
+    state = pressed(rule)
+    for turn in (1, 2, 3):
+        due = next_deadline_ms(state)
+        assert due == MONOTONIC_MS + turn * 5_000
+        state, effects = on_time(state, at(turn * 5_000, relock=rule))
+        assert (state.mode, effects) == (Mode.ACCESSED, (Energise(5_000),))
+
+
+@pytest.mark.parametrize("line_state", [LineState.INACTIVE, LineState.UNKNOWN, LineState.FAULT])
+def test_the_door_relocks_when_the_last_release_is_over_after_the_button_was_let_go(line_state: LineState):
+    state, _ = on_time(pressed(), at(5_000))
+    state = let_go(state, 5_001, line_state)
+    assert on_time(state, at(9_999)) == (state, ())
+    state, effects = on_time(state, at(10_000))
+    assert (state.mode, moves(effects), kinds(effects)) == (Mode.LOCKED, [Secure()], [EventKind.DOOR_RELOCKED])
+
+
+def test_a_button_let_go_in_time_holds_nothing():
+    state, effects = on_time(let_go(pressed(), 4_999), at(5_000))
+    assert (state.mode, moves(effects)) == (Mode.LOCKED, [Secure()])
+
+
+@pytest.mark.parametrize("held", [True, False])
+@pytest.mark.parametrize("rule", [RelockRule.ON_OPEN, RelockRule.ON_CLOSE])
+def test_a_door_relocks_early_only_when_nobody_presses(rule: RelockRule, *, held: bool):
+    state = pressed(rule) if held else let_go(pressed(rule), 500)
+    state, on_open = on_line(state, InputLine.CONTACT, LineState.ACTIVE, at(1_000, relock=rule))
+    state, on_close = on_line(state, InputLine.CONTACT, LineState.INACTIVE, at(2_000, relock=rule))
+    assert moves((*on_open, *on_close)) == [Energise(5_000) if held else Secure()]
+    assert state.mode is (Mode.ACCESSED if held else Mode.LOCKED)
+    early_ms = 1_000 if rule is RelockRule.ON_OPEN else 2_000
+    assert state.relock_at_ms == (MONOTONIC_MS + early_ms + 5_000 if held else None)
+
+
+@pytest.mark.parametrize("mode", list(DoorMode))
+def test_a_pressed_button_never_holds_a_door_that_is_to_rest_unlocked(mode: DoorMode):
+    state, effects = on_time(pressed(), at(5_000, mode=mode))
+    unlocked = mode is DoorMode.UNLOCKED
+    assert state.mode is (Mode.UNLOCKED if unlocked else Mode.ACCESSED)
+    assert effects == (Energise(UNLOCKED_HOLD_MS if unlocked else 5_000),)
+
+
+@pytest.mark.parametrize("mode", [DoorMode.LOCKED, DoorMode.BLOCKED, DoorMode.LOCKED_DOWN])
+@pytest.mark.parametrize(("free", "trigger"), [(Mode.UNLOCKED, Trigger.POLICY), (Mode.LOCKED_OPEN, Trigger.FIRE_RESET)])
+def test_a_free_door_is_not_secured_while_somebody_presses(free: Mode, trigger: Trigger, mode: DoorMode):
+    state, _ = on_line(resting(free), InputLine.REX, LineState.ACTIVE, at())
+    state, effects = step(state, trigger, at(60_000, mode=mode))
+    assert (state.mode, state.relock_at_ms, state.renew_at_ms) == (Mode.ACCESSED, MONOTONIC_MS + 65_000, None)
+    assert moves(effects) == [Energise(5_000)]
+    state, effects = on_time(let_go(state, 60_001), at(65_000, mode=mode))
+    assert (state.mode, moves(effects)) == (BASE[mode], [Secure()])
+
+
+# --- a free door that is secured -------------------------------------------------------------------------------
+
+
+def let_through(mode: Mode, trigger: Trigger) -> DoorState:
+    state, effects = step(resting(mode), trigger, at(hold_ms=5_000))
+    assert moves(effects) == []
+    return state
+
+
+@pytest.mark.parametrize("entry", [Trigger.GRANT, Trigger.EGRESS])
+@pytest.mark.parametrize(("free", "trigger"), [(Mode.UNLOCKED, Trigger.POLICY), (Mode.LOCKED_OPEN, Trigger.FIRE_RESET)])
+def test_who_was_let_in_at_a_free_door_keeps_the_release_time(entry: Trigger, free: Mode, trigger: Trigger):
+    state, effects = step(let_through(free, entry), trigger, at(4_999))
+    assert (state.mode, moves(effects)) == (Mode.ACCESSED, [Energise(1)])
+    state, effects = on_time(state, at(5_000))
+    assert (state.mode, moves(effects), kinds(effects)) == (Mode.LOCKED, [Secure()], [EventKind.DOOR_RELOCKED])
+
+
+@pytest.mark.parametrize("entry", [Trigger.GRANT, Trigger.EGRESS])
+@pytest.mark.parametrize(("free", "trigger"), [(Mode.UNLOCKED, Trigger.POLICY), (Mode.LOCKED_OPEN, Trigger.FIRE_RESET)])
+def test_a_release_that_is_over_holds_no_door(entry: Trigger, free: Mode, trigger: Trigger):
+    state, effects = step(let_through(free, entry), trigger, at(5_000))
+    assert (state.mode, state.relock_at_ms, moves(effects)) == (Mode.LOCKED, None, [Secure()])
+
+
+@pytest.mark.parametrize("mode", FREE_MODES)
+def test_at_a_free_door_too_a_second_release_never_shortens_the_first(mode: Mode):
+    state, _ = step(resting(mode), Trigger.GRANT, at(hold_ms=15_000))
+    for trigger in (Trigger.GRANT, Trigger.EGRESS):
+        state, _ = step(state, trigger, at(1_000, hold_ms=5_000))
+        assert state.relock_at_ms == MONOTONIC_MS + 15_000
+
+
+def test_a_release_that_ends_at_a_free_door_changes_nothing():
+    state, effects = on_time(let_through(Mode.UNLOCKED, Trigger.GRANT), at(5_000, mode=DoorMode.UNLOCKED))
+    assert (state, effects) == (resting(Mode.UNLOCKED), ())
+
+
+def test_a_door_that_stands_open_is_watched_while_a_release_lasts():
+    state, _ = on_line(let_through(Mode.UNLOCKED, Trigger.GRANT), InputLine.CONTACT, LineState.ACTIVE, at(1_000))
+    state, _ = step(state, Trigger.POLICY, at(2_000))
+    assert (state.mode, state.open_due_at_ms) == (Mode.ACCESSED, MONOTONIC_MS + 32_000)
 
 
 # --- relock ----------------------------------------------------------------------------------------------------
@@ -180,7 +294,7 @@ def test_an_unlocked_door_renews_its_hold_before_it_ends():
 @pytest.mark.parametrize("line_state", [LineState.ACTIVE, LineState.FAULT])
 def test_fire_or_a_broken_fire_wire_opens_the_door_in_every_mode(mode: Mode, line_state: LineState):
     state, effects = on_line(resting(mode), InputLine.FIRE, line_state, at(mode=DoorMode.LOCKED_DOWN))
-    assert (state.mode, state.relock_at_ms) == (Mode.LOCKED_OPEN, None)
+    assert state.mode is Mode.LOCKED_OPEN
     assert moves(effects) == [Energise(FIRE_HOLD_MS)]
     assert kinds(effects) == [EventKind.FIRE]
 
@@ -241,6 +355,43 @@ def test_a_release_under_way_does_not_end_a_fire():
     assert (state.mode, effects) == (Mode.LOCKED_OPEN, ())
 
 
+def remembered(*effects: Effect) -> Memory:
+    return Memory().with_memos(memo for effect in effects if isinstance(effect, Record) for memo in effect.memos)
+
+
+def test_a_fire_is_remembered_across_a_restart_until_it_is_reset():
+    state, began = on_line(CLOSED_DOOR, InputLine.FIRE, LineState.ACTIVE, at())
+    recalled_door = recalled(remembered(*began))
+    assert (recalled_door.mode, recalled_door.fire) == (Mode.LOCKED_OPEN, LineState.UNKNOWN)
+    state, _ = on_line(state, InputLine.FIRE, LineState.INACTIVE, at(1))
+    _, ended = reset_fire(state, at(2))
+    assert recalled(remembered(*began, *ended)) == DoorState()
+
+
+def test_a_recalled_fire_holds_the_door_at_once_and_nothing_but_a_reset_ends_it():
+    state = recalled(Memory().with_memo(Memo(MemoKind.FIRE, b"", (NOW_S,))))
+    assert next_deadline_ms(state) == 0
+    state, effects = on_time(state, at(mode=DoorMode.LOCKED_DOWN))
+    assert effects == (Energise(FIRE_HOLD_MS),)
+    assert next_deadline_ms(state) == MONOTONIC_MS + FIRE_RENEW_MS
+    assert step(state, Trigger.POLICY, at(mode=DoorMode.BLOCKED)) == (state, ())
+    assert reset_fire(state, at(1)) == (state, ())  # its input has not been read yet
+    state, effects = on_line(state, InputLine.FIRE, LineState.INACTIVE, at(2))
+    assert (state.mode, effects) == (Mode.LOCKED_OPEN, ())
+    state, effects = reset_fire(state, at(3))
+    assert (state.mode, moves(effects), kinds(effects)) == (Mode.LOCKED, [Secure()], [EventKind.FIRE_RESET])
+
+
+def test_what_fire_left_in_memory_says_when():
+    _, effects = on_line(CLOSED_DOOR, InputLine.FIRE, LineState.ACTIVE, at(5_000))
+    assert remembered(*effects).get(MemoKind.FIRE, b"") == (NOW_S + 5,)
+
+
+def test_a_door_starts_locked_when_there_was_no_fire():
+    presence = Memo(MemoKind.PRESENCE, b"holder", (1, NOW_S))
+    assert recalled(Memory().with_memo(presence)) == DoorState()
+
+
 # --- several deadlines at once ---------------------------------------------------------------------------------
 
 
@@ -251,7 +402,7 @@ def test_deadlines_that_passed_together_are_all_carried_out():
         state, InputLine.CONTACT, LineState.ACTIVE, at(0, settings=replace(settings, relock=RelockRule.ON_CLOSE))
     )
     state, effects = on_time(state, at(60_000, settings=settings))
-    assert kinds(effects) == [EventKind.DOOR_RELOCKED, EventKind.OPEN_PRE_ALARM, EventKind.OPEN_TOO_LONG]
+    assert kinds(effects) == [EventKind.OPEN_PRE_ALARM, EventKind.DOOR_RELOCKED, EventKind.OPEN_TOO_LONG]
     assert moves(effects) == [Secure()]
     assert next_deadline_ms(state) is None
 
