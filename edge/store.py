@@ -15,8 +15,10 @@ from enum import Enum, unique
 from pathlib import Path
 from typing import Final, TypeAlias, TypeVar
 
-from edge.database import DamagedError, Database, Document, Entry, Identity, Journaled, JournalMarks
+from edge.database import Database, Document, Entry, Identity, Journaled, JournalMarks, RecordingMark
+from edge.recording_tables import Checkpoint, Run
 from edge.schema import SchemaTooNewError
+from edge.status_tables import DamagedError
 from wire.batch import Acknowledgement
 from wire.status_list import StatusList
 
@@ -169,6 +171,14 @@ class Store:
     async def statuses(self) -> list[StatusList]:
         """Load every kept status list."""
         return await self._call(Database.statuses)
+
+    async def record(self, run: Run | None, *, restart_at: int | None) -> RecordingMark:
+        """Write inputs that no event has taken along; see `Database.record`. Queued before the first await."""
+        return await self._call(lambda database: database.record(run, restart_at=restart_at))
+
+    async def add_checkpoint(self, checkpoint: Checkpoint) -> None:
+        """Keep a checkpoint of the recordings."""
+        await self._call(lambda database: database.add_checkpoint(checkpoint))
 
     async def replay_marks(self) -> list[tuple[bytes, int]]:
         """Give the kept replay marks as (key, expires_wall_ms)."""
