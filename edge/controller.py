@@ -233,6 +233,11 @@ class Controller:
                 async with asyncio.timeout(DEVICE_DEADLINE_S):
                     await reader.show(feedback)
 
+    @property
+    def recording(self) -> bool:
+        """Tell whether inputs are recorded; not after one that could not be, until the next flush."""
+        return self._recorder.running
+
     async def keep_recording(self) -> None:
         """Record what has caused no event; called before the first input, and every few seconds (edge/recorder.py)."""
         await self._recorder.flush(self.state)

@@ -285,6 +285,7 @@ class _Status:
                 "last": marks.last,
                 "durable": marks.durable,
                 "alarmed": self.store.alarmed,
+                "recording": self.controller.recording,
             },
             "sync": None if self.sync is None else plain_sync(await self.sync.engine.status()),
             "lock": self.config.lock.url,

@@ -40,7 +40,8 @@ class Recorder:
         self._store = store
         self._inputs = RecordingWriter()
         self._number = store.boot << BOOT_SHIFT
-        self._running = False
+        self.running = False
+        """Whether inputs are taken; set here only."""
         self._told = False
         self._pending: list[bytes] = []
         self._named: list[Named] = []
@@ -49,7 +50,7 @@ class Recorder:
 
     def take(self, event: Input, now: Instant) -> None:
         """Note an input before it is handled."""
-        if not self._running:
+        if not self.running:
             return
         try:
             written = self._inputs.input(event, now)
@@ -91,7 +92,7 @@ class Recorder:
         if not self._told:
             self._told = True
             _log.warning("recording_broken_off", why=why)
-        self._running = False
+        self.running = False
         self._number += len(self._pending) + 1
         self._pending.clear()
         self._named.clear()
@@ -102,11 +103,11 @@ class Recorder:
         Args:
             state: as it is now; nothing may be fed between looking at it and this call.
         """
-        fresh = not self._running
+        fresh = not self.running
         due = fresh or self._is_full()
         run = self.hand_over()
         number = self._number
-        self._running, self._left_bytes = True, MOST_BYTES
+        self.running, self._left_bytes = True, MOST_BYTES
         if run is None and not due:
             return
         if due:

@@ -96,7 +96,7 @@ class Forms:
         self._fields: dict[type, tuple[_Field, ...]] = {}
         self._generic: Mapping[object, Callable[[Sequence[object]], Form]] = {
             tuple: self._tuple,
-            frozenset: lambda hints: self._sequence(frozenset, hints[0]),
+            frozenset: lambda hints: self._set(hints[0]),
             Mapping: self._mapping,
             Map: self._mapping,
             Union: self._union,
@@ -135,7 +135,7 @@ class Forms:
 
     def _tuple(self, hints: Sequence[object]) -> Form:
         if len(hints) == 2 and hints[1] is Ellipsis:  # noqa: PLR2004 - tuple[X, ...]
-            return self._sequence(tuple, hints[0])
+            return self._row(hints[0])
         forms = [self.of(hint) for hint in hints]
 
         def write(value: object) -> Value:
@@ -151,19 +151,30 @@ class Forms:
 
         return Form(write, read)
 
-    def _sequence(self, kind: type[tuple[object, ...] | frozenset[object]], hint: object) -> Form:
+    def _row(self, hint: object) -> Form:
         form = self.of(hint)
 
         def write(value: object) -> Value:
-            if not isinstance(value, kind):
-                raise unknown(kind.__name__)
+            if type(value) is not tuple:
+                raise unknown("tuple")
+            return [form.write(item) for item in value]
+
+        return Form(write, lambda value: tuple(form.read(item) for item in _items(value, "tuple")))
+
+    def _set(self, hint: object) -> Form:
+        """Take any set: what is left of a frozenset without the keys of a dict is none any more, but equal to one."""
+        form = self.of(hint)
+
+        def write(value: object) -> Value:
+            if not isinstance(value, frozenset | set):
+                raise unknown("frozenset")
             return [form.write(item) for item in value]
 
         def read(value: Value) -> object:
-            items = _items(value, kind.__name__)
-            found = kind(form.read(item) for item in items)
+            items = _items(value, "frozenset")
+            found = frozenset(form.read(item) for item in items)
             if len(found) != len(items):
-                raise unreadable(kind.__name__)
+                raise unreadable("frozenset")
             return found
 
         return Form(write, read)

@@ -167,19 +167,23 @@ class Segment:
 
     Attributes:
         first_seq: the number of the first event that these inputs caused.
-        end_seq: the number of the first event that belongs to the next checkpoint, or to come.
+        end_seq: the number of the first event that belongs to the next checkpoint, or is to come.
+        kept_from: the number of the oldest event that the journal still holds.
         state: the checkpoint's, written.
         runs: joined inputs.
-        events: as (seq, bytes), ascending; the oldest may have been dropped, and the last may belong to no input.
+        events: as (seq, bytes), ascending; the last may belong to no input.
+        previous: the event before the first, None when it is not kept.
         next_state: the next checkpoint's when it follows without a gap: `events` are those of `runs` and no others.
     """
 
     number: int
     first_seq: int
     end_seq: int
+    kept_from: int
     state: bytes
     runs: tuple[bytes, ...]
     events: tuple[tuple[int, bytes], ...]
+    previous: bytes | None
     next_state: bytes | None
 
 
@@ -215,11 +219,9 @@ def _segment(connection: sqlite3.Connection, number: int, first_seq: int, state:
         "SELECT number, first_seq, state FROM checkpoint WHERE number > ? ORDER BY number LIMIT 1", (number,)
     ).fetchone()
     runs, end = _without_gap(connection, number, MAX_UINT if after is None else after[0])
-    if after is None:
-        (last,) = run("SELECT max(seq) FROM journal").fetchone()
-        end_seq = 1 + max(last or 0, first_seq - 1)
-    else:
-        end_seq = after[1]
+    first, last = run("SELECT min(seq), max(seq) FROM journal").fetchone()
+    end_seq = after[1] if after is not None else max(first_seq, (last or 0) + 1)
+    previous = run("SELECT bytes FROM journal WHERE seq = ?", (first_seq - 1,)).fetchone()
     events = run(
         "SELECT seq, bytes FROM journal WHERE seq >= ? AND seq < ? ORDER BY seq LIMIT ?",
         (first_seq, end_seq, _EVENTS_AN_INPUT * (end - number + 1)),
@@ -228,9 +230,11 @@ def _segment(connection: sqlite3.Connection, number: int, first_seq: int, state:
         number=number,
         first_seq=first_seq,
         end_seq=end_seq,
+        kept_from=first or end_seq,
         state=state,
         runs=runs,
         events=tuple(events.fetchall()),
+        previous=None if previous is None else previous[0],
         next_state=after[2] if after is not None and after[0] == end else None,
     )
 
