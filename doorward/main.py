@@ -97,6 +97,17 @@ TREE: Final = Group(
                     "doorward.commands.diag_replay",
                     "Run recorded inputs through this door's rules again, and compare.",
                 ),
+                "taps": Leaf(
+                    "doorward.commands.diag_taps", "Show recorded taps with what policy is told of the credential."
+                ),
+            },
+        ),
+        "policy": Group(
+            "Compare the rules of doors.",
+            {
+                "diff": Leaf(
+                    "doorward.commands.policy_diff", "Tell what other rules would have decided on taps of the past."
+                ),
             },
         ),
         "demo": Leaf(
