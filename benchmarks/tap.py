@@ -96,6 +96,7 @@ async def _measure(folder: Path) -> tuple[Times, Times]:
         readers={},
         journaled=lambda _event: None,
     )
+    await controller.keep_recording()
     controller.feed(TrustReplaced(world.believing(bytes(PASSES // 8)), None))
     controller.feed(PolicyReplaced(world.policy))
     bare = BareJournal(folder / "bare.db")

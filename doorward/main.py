@@ -93,6 +93,21 @@ TREE: Final = Group(
                 "watch": Leaf("doorward.commands.diag_watch", "Show each event of this door as it is journaled."),
                 "explain": Leaf("doorward.commands.diag_explain", "Say why a decision was made."),
                 "why": Leaf("doorward.commands.diag_why", "Ask a door: would this open, and why (not)?"),
+                "replay": Leaf(
+                    "doorward.commands.diag_replay",
+                    "Run recorded inputs through this door's rules again, and compare.",
+                ),
+                "taps": Leaf(
+                    "doorward.commands.diag_taps", "Show recorded taps with what policy is told of the credential."
+                ),
+            },
+        ),
+        "policy": Group(
+            "Compare the rules of doors.",
+            {
+                "diff": Leaf(
+                    "doorward.commands.policy_diff", "Tell what other rules would have decided on taps of the past."
+                ),
             },
         ),
         "demo": Leaf(

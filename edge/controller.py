@@ -13,10 +13,11 @@ from typing import Final
 import structlog
 
 from edge.clock import Clock
-from edge.core.effects import CommitGrant, Effect, Energise, EventDraft, Feedback, Record, Secure, Show
+from edge.core.effects import CommitGrant, Effect, Energise, EventDraft, Feedback, Record, ReplayMark, Secure, Show
 from edge.core.tap import GrantDurable, GrantFailed, Input, Noted, State, Tap, TimeDue, handle, next_deadline_ms
 from edge.database import Entry, Journaled
 from edge.ports import Lock, PortError, Reader
+from edge.recorder import Recorder
 from edge.store import Store, StoreError
 from wire.errors import WireError
 from wire.names import EventKind
@@ -39,6 +40,11 @@ class _Order:
 
     hold_ms: int
     cause_seq: int
+
+
+def recorded_form(event: Input) -> Input:
+    """Give an input as it may be recorded: the same decision follows from it, and it tells no secret."""
+    return event
 
 
 class Controller:
@@ -74,12 +80,15 @@ class Controller:
         self._feedback = {name: asyncio.Queue[Feedback](FEEDBACKS) for name in readers}
         self._timer: asyncio.TimerHandle | None = None
         self._storage_failed = False
+        self._recorder = Recorder(store)
         self.fed = 0
 
     def feed(self, event: Input) -> None:
         """Take one input: decide, and start what is to be done. Returns at once."""
         self.fed += 1
-        self.state, effects = handle(self.state, event, self._clock.now())
+        now = self._clock.now()
+        self._recorder.take(recorded_form(event), now)
+        self.state, effects = handle(self.state, event, now)
         read_at_ms = event.presentation.read_at_ms if isinstance(event, Tap) else None
         for effect in effects:
             self._perform(effect, read_at_ms)
@@ -88,8 +97,7 @@ class Controller:
     def _perform(self, effect: Effect, read_at_ms: int | None) -> None:
         match effect:
             case Record(draft):
-                future = self._store.append(Entry(draft=self._timed(draft, read_at_ms)))
-                future.add_done_callback(self._recorded)
+                self._append(self._timed(draft, read_at_ms)).add_done_callback(self._recorded)
             case CommitGrant():
                 self._commit(effect, read_at_ms)
             case Energise(hold_ms, cause_seq):
@@ -98,6 +106,11 @@ class Controller:
                 self._order(_Order(0, 0))
             case Show(reader, feedback):
                 self._show(reader, feedback)
+
+    def _append(self, draft: EventDraft, mark: ReplayMark | None = None) -> asyncio.Future[Journaled]:
+        future = self._store.append(Entry(draft=draft, mark=mark, run=self._recorder.hand_over()))
+        self._recorder.watch(future)
+        return future
 
     def _timed(self, draft: EventDraft, read_at_ms: int | None) -> EventDraft:
         if read_at_ms is None or draft.granted is None:
@@ -108,8 +121,7 @@ class Controller:
     # --- grants --------------------------------------------------------------------------------------------
 
     def _commit(self, effect: CommitGrant, read_at_ms: int | None) -> None:
-        entry = Entry(draft=self._timed(effect.draft, read_at_ms), mark=effect.mark)
-        future = self._store.append(entry)
+        future = self._append(self._timed(effect.draft, read_at_ms), effect.mark)
         slow = self._loop.call_later(SLOW_COMMIT_S, self._show, effect.grant.reader, Feedback.WAIT)
         late = self._loop.call_later(LATE_COMMIT_S, self._give_up, effect)
         future.add_done_callback(lambda done: self._committed(done, effect, slow, late))
@@ -220,6 +232,15 @@ class Controller:
             with contextlib.suppress(PortError, TimeoutError):  # a reader that is gone is reported by its iteration
                 async with asyncio.timeout(DEVICE_DEADLINE_S):
                     await reader.show(feedback)
+
+    @property
+    def recording(self) -> bool:
+        """Tell whether inputs are recorded; not after one that could not be, until the next flush."""
+        return self._recorder.running
+
+    async def keep_recording(self) -> None:
+        """Record what has caused no event; called before the first input, and every few seconds (edge/recorder.py)."""
+        await self._recorder.flush(self.state)
 
     def stop(self) -> None:
         """Stop the timer; nothing is fed by time any more."""

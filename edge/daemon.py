@@ -33,6 +33,7 @@ from edge.explain import why
 from edge.logs import log_as_json
 from edge.materials import Materials, read_root
 from edge.ports import InputLine, Inputs, LineState, Lock, PortError, Reader
+from edge.recorder import FLUSHED_EVERY_S
 from edge.report import Json, plain_explanation, plain_state, rfc3339
 from edge.store import Store, StoreError, StoreReason, open_database
 from edge.synchronise import HeldMaterials, LoggedNotices, StoreJournal, plain_sync
@@ -194,6 +195,7 @@ async def _wire(
         readers=readers,
         journaled=journaled,
     )
+    await controller.keep_recording()
     materials = Materials(store, place, read_root(config.state_folder), controller.feed, lambda: _known_s(clock))
     for fault in await materials.load(config.state_folder):
         _log.error("document_refused", field=fault.field, reason=fault.reason.value)
@@ -283,6 +285,7 @@ class _Status:
                 "last": marks.last,
                 "durable": marks.durable,
                 "alarmed": self.store.alarmed,
+                "recording": self.controller.recording,
             },
             "sync": None if self.sync is None else plain_sync(await self.sync.engine.status()),
             "lock": self.config.lock.url,
@@ -308,6 +311,7 @@ class _Status:
 
 def _works(parts: _Parts) -> list[Coroutine[None, None, None]]:
     works = [parts.controller.drive_lock(), parts.diagnostics.run(), _keep_house(parts), _feed_watchdog(parts)]
+    works.append(_keep_recording(parts.controller))
     for name, reader in parts.readers.items():
         works += [parts.controller.drive_feedback(name), _read(parts.controller, reader)]
     if parts.inputs is not None:
@@ -379,6 +383,12 @@ async def _keep_house(parts: _Parts) -> None:
             await parts.store.forget_marks(parts.clock.now().wall_ms - KEEP_MS)
         except StoreError as error:
             _log.warning("housekeeping", sentence=str(error))
+
+
+async def _keep_recording(controller: Controller) -> None:
+    while True:
+        await asyncio.sleep(FLUSHED_EVERY_S)
+        await controller.keep_recording()
 
 
 async def _feed_watchdog(parts: _Parts) -> None:

@@ -7,7 +7,7 @@ Must not: be used from two threads; `edge/store.py` owns the one that may.
 
 import sqlite3
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
@@ -15,21 +15,24 @@ from typing import Final
 
 from edge.core.effects import EventDraft, ReplayMark
 from edge.core.replay import horizon_of
+from edge.recording import Kept
+from edge.recording_tables import Checkpoint, RecordingLimits, Recordings, Run
 from edge.schema import migrate
+from edge.status_tables import DamagedError, UndoLimits, put_status, statuses
 from wire.batch import Acknowledgement
 from wire.errors import WireError
 from wire.event import CHAIN_START, Event, chain_hash, encode_event, parse_event
 from wire.names import ClockState, DeviceId, DoorId
 from wire.status_list import StatusList
 
-CHUNK_BYTES: Final = 4096
-"""SQLite's page: a changed bit rewrites one page, not the list."""
 KEPT_VERSIONS: Final = 16
 """Signed documents kept of each kind, so that a past decision can be explained."""
+MOST_VERSIONS: Final = 64
+"""Kept of each kind at most, when recordings name them; 32 MiB of the largest policies there can be."""
 CHECKED_AT_OPEN: Final = 200
 """Newest events whose chain is checked at start: what a torn write could have hurt."""
-KEPT_RECENT: Final = 10_000
-"""Backed-up events kept for the technician at the door."""
+KEPT_RECENT: Final = 50_000
+"""Backed-up events kept for the technician at the door: as many as the kept recordings cause, about 15 MB."""
 TRIM_AT_ONCE: Final = 2_000
 PARTS_DROPPED: Final = 8
 """Parts of a roster that are deleted in one transaction: a megabyte, so that a grant's commit does not wait long."""
@@ -44,10 +47,6 @@ class Document(Enum):
 
     TRUST = "trust"
     POLICY = "policy"
-
-
-class DamagedError(Exception):
-    """The database is not what this program wrote: a broken chain or an unreadable page."""
 
 
 class HeadMismatchError(Exception):
@@ -65,10 +64,11 @@ class Identity:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Entry:
-    """What is to be journaled in one transaction: an event and, for a grant, its replay mark."""
+    """What is journaled in one transaction: an event, for a grant its replay mark, and inputs to be recorded."""
 
     draft: EventDraft
     mark: ReplayMark | None = None
+    run: Run | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +78,14 @@ class Journaled:
     seq: int
     data: bytes
     event: Event
+
+
+@dataclass(frozen=True, slots=True)
+class RecordingMark:
+    """Where the recordings stand: the number of the next input (None: interrupted), and of the next event."""
+
+    expected: int | None
+    next_seq: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +113,9 @@ class Database:
     """
 
     def __init__(self, path: Path, identity: Identity, *, new_epoch: bytes) -> None:
+        with suppress(OSError):  # what cannot be made here is complained about below
+            path.touch(mode=0o600)
+            path.chmod(0o600)
         self._connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=2.0)
         try:
             self._open(identity, new_epoch)
@@ -119,6 +130,7 @@ class Database:
         run("PRAGMA wal_autocheckpoint = 1000")
         migrate(self._connection)
         self._identity = identity
+        self._recordings = Recordings(self._connection, RecordingLimits())
         with self._transaction():
             run("INSERT OR IGNORE INTO fact_bytes VALUES ('epoch', ?)", (new_epoch,))
             self.set_number("boot", self.number("boot") + 1)
@@ -172,6 +184,10 @@ class Database:
             sqlite3.Error: nothing was written.
             WireError: a draft that is no valid event; nothing was written.
         """
+        with self._recordings.whole():
+            return self._append(entries)
+
+    def _append(self, entries: Sequence[Entry]) -> list[Journaled]:
         last, head = self._last, self._head
         done: list[Journaled] = []
         for entry in entries:
@@ -180,20 +196,22 @@ class Database:
             data = encode_event(event)
             head = chain_hash(data)
             done.append(Journaled(last, data, event))
-        self._commit(done, [entry.mark for entry in entries if entry.mark is not None])
+        with self._transaction():
+            self._insert(done, [entry.mark for entry in entries if entry.mark is not None])
+            for entry in entries:
+                if entry.run is not None:
+                    self._recordings.add(entry.run)
         self._last, self._head = last, head
         return done
 
-    def _commit(self, events: Sequence[Journaled], marks: Sequence[ReplayMark]) -> None:
-        with self._transaction():
-            self._connection.executemany(
-                "INSERT INTO journal VALUES (?, ?)", [(each.seq, each.data) for each in events]
+    def _insert(self, events: Sequence[Journaled], marks: Sequence[ReplayMark]) -> None:
+        run = self._connection.executemany
+        run("INSERT INTO journal VALUES (?, ?)", [(each.seq, each.data) for each in events])
+        if marks:
+            run(
+                "INSERT OR REPLACE INTO replay_mark VALUES (?, ?)",
+                [(mark.key, mark.expires_wall_ms) for mark in marks],
             )
-            if marks:
-                self._connection.executemany(
-                    "INSERT OR REPLACE INTO replay_mark VALUES (?, ?)",
-                    [(mark.key, mark.expires_wall_ms) for mark in marks],
-                )
 
     def _event(self, draft: EventDraft, seq: int, prev: bytes) -> Event:
         return Event(
@@ -283,18 +301,40 @@ class Database:
             horizons = [horizon_of(expires_wall_ms) for (expires_wall_ms,) in rows]
             self.set_number(REPLAY_HORIZON, max([self.number(REPLAY_HORIZON), *horizons]))
 
+    # --- recordings ----------------------------------------------------------------------------------------
+
+    def record(self, run: Run | None, *, restart_at: int | None) -> RecordingMark:
+        """Write a run that no event has taken along.
+
+        Args:
+            run: None when nothing waits.
+            restart_at: take the runs from this number on, whatever was lost before; None to go on.
+        """
+        if restart_at is not None:
+            self._recordings.restart(restart_at)
+        if run is not None:
+            with self._recordings.whole(), self._transaction():
+                self._recordings.add(run)
+        return RecordingMark(self._recordings.expected, self._last + 1)
+
+    def add_checkpoint(self, checkpoint: Checkpoint) -> None:
+        """Keep a checkpoint, and drop the oldest recordings beyond what is kept."""
+        with self._transaction():
+            self._recordings.add_checkpoint(checkpoint)
+
     # --- documents and status lists ------------------------------------------------------------------------
 
     def put_document(self, kind: Document, version: int, data: bytes) -> None:
-        """Keep a signed document, and the newest few of its kind."""
+        """Keep a signed document, the newest few of its kind, and within bounds those that recordings name."""
         run = self._connection.execute
         with self._transaction():
             run("INSERT OR REPLACE INTO document VALUES (?, ?, ?)", (kind.value, version, data))
-            run(
-                "DELETE FROM document WHERE kind = ? AND version NOT IN"
-                " (SELECT version FROM document WHERE kind = ? ORDER BY version DESC LIMIT ?)",
-                (kind.value, kind.value, KEPT_VERSIONS),
-            )
+            rows = run("SELECT version FROM document WHERE kind = ? ORDER BY version DESC", (kind.value,)).fetchall()
+            named = self._recordings.oldest_named(Kept(kind.value))
+            kept = [each for (each,) in rows[:KEPT_VERSIONS]]
+            kept += [each for (each,) in rows[KEPT_VERSIONS:MOST_VERSIONS] if named is not None and each >= named]
+            run("DELETE FROM document WHERE kind = ? AND version < ?", (kind.value, kept[-1]))
+            self._recordings.forget(Kept(kind.value), 0, below=kept[-1])
 
     def newest_document(self, kind: Document) -> bytes | None:
         """Give the newest signed document of a kind."""
@@ -304,29 +344,10 @@ class Database:
         return None if row is None else bytes(row[0])
 
     def put_status(self, status: StatusList) -> None:
-        """Keep a status list; only chunks that changed are written."""
-        run = self._connection.execute
-        starts = range(0, len(status.bits), CHUNK_BYTES)
+        """Keep a status list, and the way back to those before it that recordings name."""
         with self._transaction():
-            known = dict(run("SELECT number, bytes FROM status_chunk WHERE list = ?", (status.list_id,)).fetchall())
-            chunks = [(number, status.bits[start : start + CHUNK_BYTES]) for number, start in enumerate(starts)]
-            self._connection.executemany(
-                "INSERT OR REPLACE INTO status_chunk VALUES (?, ?, ?)",
-                [(status.list_id, number, data) for number, data in chunks if known.get(number) != data],
-            )
-            run("DELETE FROM status_chunk WHERE list = ? AND number >= ?", (status.list_id, len(chunks)))
-            run(
-                "INSERT OR REPLACE INTO status_list VALUES (?, ?, ?, ?, ?, ?, ?)",
-                (
-                    status.list_id,
-                    status.tenant,
-                    status.sequence,
-                    status.issued_at_s,
-                    status.expires_at_s,
-                    status.ttl_s,
-                    len(status.bits),
-                ),
-            )
+            oldest = put_status(self._connection, status, UndoLimits())
+            self._recordings.forget(Kept.STATUS, status.list_id, below=oldest)
 
     def statuses(self) -> list[StatusList]:
         """Load every kept status list.
@@ -334,25 +355,7 @@ class Database:
         Raises:
             DamagedError: chunks are missing.
         """
-        return [self._status(row) for row in self._connection.execute("SELECT * FROM status_list").fetchall()]
-
-    def _status(self, row: tuple[int, str, int, int, int, int, int]) -> StatusList:
-        list_id, tenant, sequence, issued_at_s, expires_at_s, ttl_s, size_bytes = row
-        chunks = self._connection.execute(
-            "SELECT bytes FROM status_chunk WHERE list = ? ORDER BY number", (list_id,)
-        ).fetchall()
-        bits = b"".join([chunk for (chunk,) in chunks])
-        if len(bits) != size_bytes:
-            raise DamagedError(f"status list {list_id} has {len(bits)} of {size_bytes} bytes")
-        return StatusList(
-            tenant=tenant,
-            list_id=list_id,
-            sequence=sequence,
-            issued_at_s=issued_at_s,
-            expires_at_s=expires_at_s,
-            ttl_s=ttl_s,
-            bits=bits,
-        )
+        return statuses(self._connection)
 
     # --- the roster ----------------------------------------------------------------------------------------
 

@@ -30,6 +30,22 @@ MIGRATIONS: Final[tuple[tuple[str, ...], ...]] = (
         """CREATE TABLE roster_delta (
             version INTEGER PRIMARY KEY, changed INTEGER NOT NULL, bytes BLOB NOT NULL) STRICT""",
     ),
+    # 3: recorded inputs, checkpoints, and what both name; the way back to older status lists
+    (
+        "CREATE TABLE recorded_run (number INTEGER PRIMARY KEY, count INTEGER NOT NULL, bytes BLOB NOT NULL) STRICT",
+        """CREATE TABLE checkpoint (
+            number INTEGER PRIMARY KEY, first_seq INTEGER NOT NULL, inputs_before INTEGER NOT NULL,
+            bytes_before INTEGER NOT NULL, state BLOB NOT NULL) STRICT""",
+        """CREATE TABLE recording_names (
+            kind TEXT NOT NULL, list INTEGER NOT NULL, version INTEGER NOT NULL, number INTEGER NOT NULL,
+            PRIMARY KEY (kind, list, version, number)) STRICT, WITHOUT ROWID""",
+        """CREATE TABLE status_undo (
+            list INTEGER NOT NULL, sequence INTEGER NOT NULL, size_bytes INTEGER NOT NULL, undo_bytes INTEGER NOT NULL,
+            PRIMARY KEY (list, sequence)) STRICT, WITHOUT ROWID""",
+        """CREATE TABLE status_undo_chunk (
+            list INTEGER NOT NULL, sequence INTEGER NOT NULL, number INTEGER NOT NULL, bytes BLOB NOT NULL,
+            PRIMARY KEY (list, sequence, number)) STRICT""",
+    ),
 )
 
 

@@ -16,8 +16,10 @@ from functools import partial
 from pathlib import Path
 from typing import Final, TypeAlias, TypeVar
 
-from edge.database import DamagedError, Database, Document, Entry, Identity, Journaled, JournalMarks
+from edge.database import Database, Document, Entry, Identity, Journaled, JournalMarks, RecordingMark
+from edge.recording_tables import Checkpoint, Run
 from edge.schema import SchemaTooNewError
+from edge.status_tables import DamagedError
 from wire.batch import Acknowledgement
 from wire.status_list import StatusList
 
@@ -201,6 +203,14 @@ class Store:
     async def roster_deltas(self) -> list[bytes]:
         """Give the signed deltas after the snapshot, in order."""
         return await self._call(Database.roster_deltas)
+
+    async def record(self, run: Run | None, *, restart_at: int | None) -> RecordingMark:
+        """Write inputs that no event has taken along; see `Database.record`. Queued before the first await."""
+        return await self._call(lambda database: database.record(run, restart_at=restart_at))
+
+    async def add_checkpoint(self, checkpoint: Checkpoint) -> None:
+        """Keep a checkpoint of the recordings."""
+        await self._call(lambda database: database.add_checkpoint(checkpoint))
 
     async def replay_marks(self) -> list[tuple[bytes, int]]:
         """Give the kept replay marks as (key, expires_wall_ms)."""

@@ -172,6 +172,15 @@ def open_policy(data: bytes, key: PublicKey) -> PolicyBundle:
     return _parse_bundle(envelope.payload)
 
 
+def unverified_policy(data: bytes) -> PolicyBundle:
+    """Read a policy bundle without knowing who signed it: to show what it says, never to decide by it.
+
+    Raises:
+        WireError: for a fault of form.
+    """
+    return _parse_bundle(parse_envelope(data, field="policy", max_bytes=MAX_POLICY_BYTES).payload)
+
+
 def refuse_lockout(bundle: PolicyBundle, held: PolicyBundle | None) -> None:
     """Refuse a bundle that shuts everybody out without saying that a person ordered it.
 

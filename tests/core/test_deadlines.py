@@ -31,6 +31,7 @@ from tests.core.campus import (
     MONOTONIC_MS,
     NOW,
     NOW_S,
+    PERSON,
     PLACE,
     READER,
     VERIFIERS,
@@ -167,9 +168,9 @@ def test_a_pin_goes_through_the_shell_and_back():
     state, effects = feed(usual(), rules, replace(tap(b""), presentation=CARD_TAP))
     assert shown(effects) == [Show(READER, Feedback.ENTER_PIN)]
     state, effects = handle(state, PinEntered(PinEntry(READER, b"1234", MONOTONIC_MS)), NOW)
-    assert effects == (CheckPin(0, ENTRY.pin, b"1234"),)  # type: ignore[arg-type]
+    assert effects == (CheckPin(0, VERIFIERS, b"1234"),)
     state, effects = handle(state, PinChecked(0, PinOutcome.RIGHT), NOW)
-    assert [commit.grant.credential for commit in commits(effects)] == [ENTRY.roster_id]
+    assert [commit.grant.credential for commit in commits(effects)] == [PERSON]
 
 
 # --- inputs that only note -------------------------------------------------------------------------------------

@@ -15,6 +15,8 @@ from edge.core.verify import VerifiedCredential
 _ROOT = Path(verify.__file__).parents[2]
 _PACKAGES = ["cloud", "doorward", "edge", "firmware_adapters", "provisioning", "sync", "wire"]
 _MAKER = Path(verify.__file__)
+_WHAT_IF = _ROOT / "doorward" / "whatif.py"
+"""Asks the core about taps that a door verified; it opens nothing."""
 
 
 def _sources() -> list[Path]:
@@ -36,7 +38,7 @@ def _calls(path: Path, name: str) -> list[int]:
 
 def test_only_verify_makes_a_verified_credential():
     makers = {path for path in _sources() if _calls(path, VerifiedCredential.__name__)}
-    assert makers == {_MAKER}
+    assert makers == {_MAKER, _WHAT_IF}
     makes = [
         function.name
         for function in ast.parse(_MAKER.read_text()).body
@@ -46,6 +48,11 @@ def test_only_verify_makes_a_verified_credential():
         if node.func.id == VerifiedCredential.__name__
     ]
     assert makes == ["verify", "verify_identifier"]
+
+
+def test_no_door_runs_the_what_if():
+    users = {path for path in _sources() if "whatif" in path.read_text()} - {_WHAT_IF}
+    assert {path.relative_to(_ROOT).as_posix() for path in users} == {"doorward/commands/policy_diff.py"}
 
 
 def test_nothing_renames_or_extends_the_verified_credential():

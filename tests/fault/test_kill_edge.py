@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from doorward.errors import ExitCode
 from tests.support.clouds import enrol, reachable_folder
+from tests.support.commands import run_program
 from tests.support.twin import Daemon, Twin, Wallets, cloud_process, make_twin, moment
 from tests.support.waiting import DEADLINE_S
 from wire.event import CHAIN_START, chain_hash, parse_event
@@ -140,9 +142,17 @@ async def test_no_unlock_is_lost_and_none_is_told_twice(folder: Path, effort: Ef
             await check_door(cloud, door, twin, wallets)
 
 
+async def check_replay(twin: Twin) -> None:
+    """Run again what was recorded before every kill; far more is shown here than is worth recording."""
+    ran = await asyncio.to_thread(run_program, "diag", "replay", "--state", twin.folder, "--json")
+    assert ran.code == ExitCode.OK, ran.out[-2_000:]
+    assert ran.record["decisions"] > 0
+
+
 async def check_door(cloud: RunningCloud, door: str, twin: Twin, wallets: Wallets) -> None:
     last = await settle(twin)
     own = check_journal(twin, wallets)
+    await check_replay(twin)
     in_cloud = await events_in_cloud(cloud, door)
     assert Counter(seq for seq, _ in in_cloud) == Counter(range(1, last + 1))
     assert dict(in_cloud) == {seq: text for seq, text in own.items() if seq <= last}

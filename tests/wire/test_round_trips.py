@@ -41,7 +41,7 @@ from wire.keys import PublicKey, Signer, parse_key
 from wire.messages import decode_claim_code, encode_claim_code
 from wire.names import DeviceId
 from wire.passes import MAX_PASS_BYTES, Pass, parse_pass, seal_pass, split_pass_id
-from wire.policy import PolicyBundle, open_policy, seal_policy
+from wire.policy import PolicyBundle, open_policy, seal_policy, unverified_policy
 from wire.presentation import MAX_PRESENTATION_BYTES, RotatingPresentation, parse_presented, seal_presentation
 from wire.roster import Roster, open_roster, seal_roster
 from wire.roster_delta import open_roster_delta, seal_roster_delta
@@ -121,6 +121,7 @@ def test_trust_bundle_and_file_are_read_as_written(bundle: TrustBundle):
 @given(ours.policies())
 def test_policy_is_read_as_written(bundle: PolicyBundle):
     assert open_policy(seal_policy(bundle, POLICY), POLICY.public_key) == bundle
+    assert unverified_policy(seal_policy(bundle, POLICY)) == bundle
 
 
 @given(ours.rosters())

@@ -1,0 +1,216 @@
+"""Recordings: any input of the core, and any state of a door, as CBOR and back (docs/replay.md).
+
+Invariant: what was written reads back equal, or `RecordingError` is raised; only the classes of `KNOWN` occur.
+Must not: hold keys, lists or rules: they are named by their versions, and whoever reads a recording brings them.
+
+The annotations of the core's dataclasses are the schema. Fields go by name, so that a recording of an older release
+is readable as long as only fields with a default were added.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import Enum, unique
+from typing import Final, Protocol, cast, get_args
+
+import cbor2
+
+from edge.core import credential, door, effects, flood, instant, replay, tap, verify
+from edge.core.instant import Instant
+from edge.core.policy import PolicyState
+from edge.core.tap import Input, State
+from edge.core.trust import TrustState
+from edge.recording_forms import Form, Forms, Substitute, unknown, unreadable
+from wire.codec import Value, decode, head
+from wire.errors import WireError
+
+MAX_RUN_BYTES: Final = 1024 * 1024
+"""Of inputs that were joined; the recorder joins at most 64 KiB."""
+MAX_STATE_BYTES: Final = 16 * 1024 * 1024
+"""65,536 facts about holders take about 3 MB."""
+_MAX_DEPTH: Final = 24
+
+
+# --- what is named, not held -----------------------------------------------------------------------------------
+
+
+@unique
+class Kept(Enum):
+    """What a recording names by its version; the values stand in the store's tables."""
+
+    TRUST = "trust"
+    POLICY = "policy"
+    STATUS = "status"
+
+
+@dataclass(frozen=True, slots=True)
+class Named:
+    """One thing that must be kept for a recording to be readable; `list_id` is 0 but for a status list."""
+
+    kind: Kept
+    list_id: int
+    version: int
+
+
+@dataclass(frozen=True, slots=True)
+class PolicyReference:
+    """A policy bundle, by its version."""
+
+    version: int
+
+
+@dataclass(frozen=True, slots=True)
+class StatusReference:
+    """A status list: its bits by number and sequence, and the times that were in force with them."""
+
+    list_id: int
+    sequence: int
+    issued_at_s: int
+    expires_at_s: int
+
+
+@dataclass(frozen=True, slots=True)
+class TrustReference:
+    """A trust bundle by its version, and the status lists held with it."""
+
+    version: int
+    statuses: tuple[StatusReference, ...]
+
+
+class Retained(Protocol):
+    """Where what a recording names is found again; its methods raise `RecordingError` NOT_KEPT."""
+
+    def policy(self, reference: PolicyReference) -> PolicyState:
+        """Give the rules."""
+        ...
+
+    def trust(self, reference: TrustReference) -> TrustState:
+        """Give keys and lists."""
+        ...
+
+
+# --- the closed world ------------------------------------------------------------------------------------------
+
+KNOWN: Final = frozenset(
+    {
+        credential.Presentation,
+        door.DoorState,
+        effects.Grant,
+        effects.ReplayMark,
+        flood.Flood,
+        instant.Instant,
+        replay.ReplayMarks,
+        tap.Awaited,
+        tap.State,
+        verify.Place,
+        *get_args(tap.Input),
+        PolicyReference,
+        StatusReference,
+        TrustReference,
+    }
+)
+"""The dataclasses that may occur; a state or an input that holds another one cannot be recorded."""
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """Bytes of a recording, and what must be kept for them to be readable."""
+
+    data: bytes
+    named: tuple[Named, ...]
+
+
+class RecordingWriter:
+    """Writes inputs and states; one a thread."""
+
+    def __init__(self) -> None:
+        self._named: list[Named] = []
+        forms = Forms(
+            KNOWN,
+            {
+                PolicyState: Substitute(PolicyReference, self._policy, _never),
+                TrustState: Substitute(TrustReference, self._trust, _never),
+            },
+        )
+        self._input = forms.of(tuple[Instant, Input])
+        self._state = forms.of(State)
+
+    def input(self, event: Input, now: Instant) -> Written:
+        """Write one input and its moment; several are joined by `join_inputs`.
+
+        Raises:
+            RecordingError: UNKNOWN, it holds what no recording may hold.
+        """
+        return self._written(self._input, (now, event))
+
+    def state(self, state: State) -> Written:
+        """Write a state; raises as `input`."""
+        return self._written(self._state, state)
+
+    def _written(self, form: Form, value: object) -> Written:
+        self._named.clear()
+        return Written(cbor2.dumps(form.write(value)), tuple(self._named))
+
+    def _policy(self, value: object) -> PolicyReference:
+        version = cast("PolicyState", value).bundle.version
+        self._named.append(Named(Kept.POLICY, 0, version))
+        return PolicyReference(version)
+
+    def _trust(self, value: object) -> TrustReference:
+        trust = cast("TrustState", value)
+        statuses = tuple(
+            StatusReference(number, held.sequence, held.issued_at_s, held.expires_at_s)
+            for number, held in sorted(trust.statuses.items())
+        )
+        self._named.append(Named(Kept.TRUST, 0, trust.bundle.version))
+        self._named.extend(Named(Kept.STATUS, each.list_id, each.sequence) for each in statuses)
+        return TrustReference(trust.bundle.version, statuses)
+
+
+def _never(value: object) -> object:
+    raise unknown(type(value).__name__)
+
+
+def join_inputs(inputs: Sequence[bytes]) -> bytes:
+    """Join inputs that were written, in their order."""
+    return head(4, len(inputs)) + b"".join(inputs)
+
+
+class RecordingReader:
+    """Reads inputs and states.
+
+    Args:
+        retained: where what they name is found.
+    """
+
+    def __init__(self, retained: Retained) -> None:
+        forms = Forms(
+            KNOWN,
+            {
+                PolicyState: Substitute(
+                    PolicyReference, _never, lambda it: retained.policy(cast("PolicyReference", it))
+                ),
+                TrustState: Substitute(TrustReference, _never, lambda it: retained.trust(cast("TrustReference", it))),
+            },
+        )
+        self._inputs = forms.of(tuple[tuple[Instant, Input], ...])
+        self._state = forms.of(State)
+
+    def inputs(self, data: bytes) -> list[tuple[Input, Instant]]:
+        """Read what `join_inputs` gave.
+
+        Raises:
+            RecordingError: UNREADABLE for anything else, or NOT_KEPT.
+        """
+        read = self._inputs.read(_decode(data, "inputs", MAX_RUN_BYTES))
+        return [(event, now) for now, event in cast("tuple[tuple[Instant, Input], ...]", read)]
+
+    def state(self, data: bytes) -> State:
+        """Read a state; raises as `inputs`."""
+        return cast("State", self._state.read(_decode(data, "state", MAX_STATE_BYTES)))
+
+
+def _decode(data: bytes, place: str, max_bytes: int) -> Value:
+    try:
+        return decode(data, field=place, max_bytes=max_bytes, max_depth=_MAX_DEPTH)
+    except WireError as error:
+        raise unreadable(place) from error
