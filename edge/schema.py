@@ -22,6 +22,12 @@ MIGRATIONS: Final[tuple[tuple[str, ...], ...]] = (
         "CREATE TABLE fact_number (name TEXT PRIMARY KEY, value INTEGER NOT NULL) STRICT, WITHOUT ROWID",
         "CREATE TABLE fact_bytes (name TEXT PRIMARY KEY, value BLOB NOT NULL) STRICT, WITHOUT ROWID",
     ),
+    # 2: what a door remembers beyond its journal (edge/core/memory.py); a value is big-endian 64-bit numbers
+    (
+        """CREATE TABLE memo (
+            kind INTEGER NOT NULL, key BLOB NOT NULL, value BLOB NOT NULL, PRIMARY KEY (kind, key))
+            STRICT, WITHOUT ROWID""",
+    ),
 )
 
 
