@@ -1,6 +1,6 @@
 """The controller: feeds the core and performs its effects. The only place where a decision meets the world.
 
-Invariant: a grant's effects come after its commit; egress and fire never wait for one.
+Invariant: what a grant or a command moves, moves after its commit; egress and fire never wait for one.
 Must not: decide anything.
 """
 
@@ -13,10 +13,38 @@ from typing import Final
 import structlog
 
 from edge.clock import Clock
-from edge.core.effects import CommitGrant, Effect, Energise, EventDraft, Feedback, Record, Secure, Show
-from edge.core.tap import GrantDurable, GrantFailed, Input, Noted, State, Tap, TimeDue, handle, next_deadline_ms
+from edge.core.companions import MAX_WAITING, find_check
+from edge.core.effects import (
+    CheckPin,
+    CommitCommand,
+    CommitGrant,
+    Effect,
+    Energise,
+    EventDraft,
+    Feedback,
+    Record,
+    Secure,
+    Show,
+)
+from edge.core.tap import (
+    CommandDurable,
+    CommandReceived,
+    GrantDurable,
+    GrantFailed,
+    Input,
+    LineChanged,
+    LockAnswered,
+    Noted,
+    PinChecked,
+    State,
+    Tap,
+    TimeDue,
+    handle,
+    next_deadline_ms,
+)
 from edge.database import Entry, Journaled
-from edge.ports import Lock, PortError, Reader
+from edge.pins import PinError, check_pin_in_time
+from edge.ports import InputLine, LineState, Lock, PortError, Reader
 from edge.store import Store, StoreError
 from wire.errors import WireError
 from wire.names import EventKind
@@ -41,6 +69,14 @@ class _Order:
     cause_seq: int
 
 
+@dataclass(frozen=True, slots=True)
+class LineSaid:
+    """What a wire says, and since when: Unix milliseconds."""
+
+    state: LineState
+    since_ms: int
+
+
 class Controller:
     """Feeds inputs to `handle` and performs what comes out.
 
@@ -51,6 +87,10 @@ class Controller:
         lock: the door's lock.
         readers: by id, for feedback.
         journaled: told of each committed event (sync, diagnostics).
+
+    Attributes:
+        lines: what each wire that was ever heard of said last.
+        fed: how many inputs were taken.
     """
 
     def __init__(
@@ -71,27 +111,50 @@ class Controller:
         self._journaled = journaled
         self._loop = asyncio.get_running_loop()
         self._orders: asyncio.Queue[_Order] = asyncio.Queue(LOCK_ORDERS)
+        self._pins: asyncio.Queue[CheckPin] = asyncio.Queue(MAX_WAITING)
         self._feedback = {name: asyncio.Queue[Feedback](FEEDBACKS) for name in readers}
         self._timer: asyncio.TimerHandle | None = None
         self._storage_failed = False
+        self.lines: dict[InputLine, LineSaid] = {}
         self.fed = 0
 
     def feed(self, event: Input) -> None:
         """Take one input: decide, and start what is to be done. Returns at once."""
+        self._take(event, [])
+
+    async def deliver(self, command: bytes) -> list[Journaled]:
+        """Take a signed command and give what the journal says of it; nothing if it was one of a flood.
+
+        Raises:
+            StoreError: the journal could not be written; the command was not carried out.
+        """
+        written: list[asyncio.Future[Journaled]] = []
+        self._take(CommandReceived(command), written)
+        return [await each for each in written]  # grows meanwhile: what a command causes follows its commit
+
+    def _take(self, event: Input, written: list[asyncio.Future[Journaled]]) -> None:
         self.fed += 1
-        self.state, effects = handle(self.state, event, self._clock.now())
+        now = self._clock.now()
+        if isinstance(event, LineChanged):
+            self.lines[event.line] = LineSaid(event.state, now.wall_ms)
+        self.state, effects = handle(self.state, event, now)
         read_at_ms = event.presentation.read_at_ms if isinstance(event, Tap) else None
         for effect in effects:
-            self._perform(effect, read_at_ms)
+            self._perform(effect, read_at_ms, written)
         self._arm()
 
-    def _perform(self, effect: Effect, read_at_ms: int | None) -> None:
+    def _perform(self, effect: Effect, read_at_ms: int | None, written: list[asyncio.Future[Journaled]]) -> None:
         match effect:
-            case Record(draft):
-                future = self._store.append(Entry(draft=self._timed(draft, read_at_ms)))
+            case Record(draft, memos):
+                future = self._store.append(Entry(draft=self._timed(draft, read_at_ms), memos=memos))
+                written.append(future)
                 future.add_done_callback(self._recorded)
             case CommitGrant():
                 self._commit(effect, read_at_ms)
+            case CommitCommand():
+                self._commit_command(effect, written)
+            case CheckPin():
+                self._check(effect)
             case Energise(hold_ms, cause_seq):
                 self._order(_Order(hold_ms, cause_seq))
             case Secure():
@@ -108,7 +171,7 @@ class Controller:
     # --- grants --------------------------------------------------------------------------------------------
 
     def _commit(self, effect: CommitGrant, read_at_ms: int | None) -> None:
-        entry = Entry(draft=self._timed(effect.draft, read_at_ms), mark=effect.mark)
+        entry = Entry(draft=self._timed(effect.draft, read_at_ms), mark=effect.mark, memos=effect.memos)
         future = self._store.append(entry)
         slow = self._loop.call_later(SLOW_COMMIT_S, self._show, effect.grant.reader, Feedback.WAIT)
         late = self._loop.call_later(LATE_COMMIT_S, self._give_up, effect)
@@ -133,6 +196,47 @@ class Controller:
         else:  # the core refuses what comes too late
             self.feed(GrantDurable(effect.grant, journaled.seq))
             self._tell(journaled)
+
+    # --- commands and PINs ---------------------------------------------------------------------------------
+
+    def _commit_command(self, effect: CommitCommand, written: list[asyncio.Future[Journaled]]) -> None:
+        future = self._store.append(Entry(draft=effect.draft, memos=effect.memos))
+        written.append(future)
+        future.add_done_callback(lambda done: self._carry_out(done, effect, written))
+
+    def _carry_out(
+        self, done: asyncio.Future[Journaled], effect: CommitCommand, written: list[asyncio.Future[Journaled]]
+    ) -> None:
+        journaled = self._result(done)
+        if journaled is not None:
+            self._take(CommandDurable(effect.command, journaled.seq), written)
+            self._tell(journaled)
+
+    def _check(self, question: CheckPin) -> None:
+        if self._pins.full():
+            self._leave_unchecked(self._pins.get_nowait(), "more PINs were keyed in than people wait")
+        self._pins.put_nowait(question)
+
+    async def drive_pins(self) -> None:
+        """Check PINs as they are keyed in, one after another; runs until cancelled.
+
+        A check that fails answers nothing: no wrong PIN is counted. The person is told to try again, and refused as
+        everybody who gives no PIN when the time to wait is over.
+        """
+        while True:
+            question = await self._pins.get()
+            try:
+                outcome = await check_pin_in_time(question.verifiers, question.digits)
+            except PinError as error:
+                self._leave_unchecked(question, str(error))
+            else:
+                self.feed(PinChecked(question.check_id, outcome))
+
+    def _leave_unchecked(self, question: CheckPin, sentence: str) -> None:
+        _log.error("pin_not_checked", sentence=sentence)
+        each = find_check(self.state.companions, question.check_id)
+        if each is not None:
+            self._show(each.candidate.reader, Feedback.TRY_AGAIN)
 
     # --- records -------------------------------------------------------------------------------------------
 
@@ -210,7 +314,14 @@ class Controller:
                         await self._lock.release()
             except (PortError, TimeoutError) as error:
                 _log.error("lock_failed", sentence=str(error) or "the lock did not answer within 2 s")
-                self.feed(Noted(EventKind.LOCK_FAILED))
+                self._lock_answered(carried_out=False)
+            else:
+                self._lock_answered(carried_out=True)
+
+    def _lock_answered(self, *, carried_out: bool) -> None:
+        """Tell the core when the lock begins to fail and when it works again, not each time."""
+        if carried_out is not self.state.door.lock_answers:
+            self.feed(LockAnswered(carried_out))
 
     async def drive_feedback(self, name: str) -> None:
         """Show feedback at one reader as it comes; runs until cancelled."""

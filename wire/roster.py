@@ -6,8 +6,14 @@ Must not: decide; whether a door takes identifiers at all is its policy's to say
 
 import hmac
 from dataclasses import dataclass
+from typing import Final
 
 from wire.names import PassFlags, PassKind
+
+ARGON2_OPS: Final = 2
+ARGON2_MEM_BYTES: Final = 19 * 1024 * 1024
+"""Passes and memory of argon2id, one lane: the least that OWASP recommends, a tenth of a second on a Raspberry Pi. They
+belong to the format: another choice is another version of it."""
 
 
 @dataclass(frozen=True, slots=True)
