@@ -19,7 +19,7 @@ from benchmarks.journal import IDENTITY, BareJournal, granted
 from benchmarks.measure import Times, compared_p99, quiet_collector
 from benchmarks.result import Result
 from benchmarks.verify import BareChecks, bare_checks
-from edge.clock import LadderClock, RealSystem, monotonic_ms
+from edge.clock import Known, LadderClock, RealSystem, monotonic_ms, wall_ms
 from edge.controller import Controller
 from edge.core.credential import Medium, Presentation
 from edge.core.replay import make_mark
@@ -90,7 +90,7 @@ async def _measure(folder: Path) -> tuple[Times, Times]:
     lock = WatchedLock(open_lock(f"simulated://{folder / 'door'}"))
     controller = Controller(
         State(place=PLACE),
-        clock=LadderClock(RealSystem(), rtc=True, floor_ms=1),
+        clock=LadderClock(RealSystem(), rtc=True, floor_ms=0, known=Known(wall_ms(), 0)),
         store=store,
         lock=lock,
         readers={},

@@ -17,9 +17,18 @@ DRIFT_PPM: Final = 50
 """A Pi's crystal: at most 4.3 s a day, over its temperature range."""
 TRUSTED_WITHIN_MS: Final = 1_000
 """Uncertainty up to which counted time still counts as known: 5.5 h of drift."""
-RTC_UNCERTAINTY_MS: Final = 5_000
-"""A battery clock that was set at the last shutdown, after a week without power."""
+RTC_UNCERTAINTY_MS: Final = 2_000
+"""A battery clock counts whole seconds: it may lose one when it is set and one when it is read. Its drift is counted
+apart, as the crystal's."""
 NTP_ASKED_EVERY_MS: Final = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """A moment whose time was known: Unix milliseconds, and by how much the machine's own clock may have been off."""
+
+    wall_ms: int
+    uncertainty_ms: int
 
 
 class Clock(Protocol):
@@ -36,6 +45,10 @@ class Clock(Protocol):
     @property
     def floor_ms(self) -> int:
         """The newest issuer-signed time that was seen, Unix milliseconds."""
+        ...
+
+    def known(self) -> Known | None:
+        """Give what a restart is to remember of this moment; None when the time was not known in this run."""
         ...
 
 
@@ -83,11 +96,12 @@ class RealSystem:
 
 @dataclass(frozen=True, slots=True)
 class _Anchor:
-    """A moment whose wall time was known."""
+    """A moment whose wall time was known; `vouched` unless a battery clock alone says so."""
 
     wall_ms: int
     monotonic_ms: int
     uncertainty_ms: int
+    vouched: bool = True
 
 
 class LadderClock:
@@ -97,11 +111,12 @@ class LadderClock:
         system: the machine's clocks.
         rtc: whether the machine keeps time without power.
         floor_ms: the persisted floor.
+        known: what the run before remembered; without it nobody has ever compared the battery clock with anything.
     """
 
-    def __init__(self, system: System, *, rtc: bool, floor_ms: int) -> None:
+    def __init__(self, system: System, *, rtc: bool, floor_ms: int, known: Known | None = None) -> None:
         self._system = system
-        self._rtc = rtc
+        self._kept = known if rtc else None
         self._floor_ms = floor_ms
         self._anchor: _Anchor | None = None
         self._asked_ms: int | None = None
@@ -118,16 +133,29 @@ class LadderClock:
         wall = self._system.wall_ms()
         if wall >= self._floor_ms and self._ntp(monotonic):
             self._anchor = _Anchor(wall, monotonic, 0)
+        if self._anchor is None:
+            self._anchor = self._by_battery(wall, monotonic)
         if self._anchor is not None:
             return self._counted(self._anchor, monotonic)
-        if self._rtc and wall >= self._floor_ms > 0:
-            return Instant(
-                wall_ms=wall,
-                monotonic_ms=monotonic,
-                clock=ClockState.HOLDOVER,
-                uncertainty_ms=RTC_UNCERTAINTY_MS,
-            )
         return Instant(wall_ms=max(wall, self._floor_ms), monotonic_ms=monotonic, clock=ClockState.SUSPECT)
+
+    def _by_battery(self, wall: int, monotonic: int) -> _Anchor | None:
+        """Believe the battery clock as far as the run before knew the time; one that went back is not believed."""
+        if self._kept is None or wall < max(self._floor_ms, self._kept.wall_ms):
+            return None
+        drift = (wall - self._kept.wall_ms) * DRIFT_PPM // 1_000_000
+        return _Anchor(wall, monotonic, self._kept.uncertainty_ms + drift + RTC_UNCERTAINTY_MS, vouched=False)
+
+    def known(self) -> Known | None:
+        """Give what a restart is to remember of this moment.
+
+        By how much the system's clock is off counts in full: nobody knows whether the battery clock was ever set by
+        anything better.
+        """
+        if self._anchor is None or not self._anchor.vouched:
+            return None
+        now = self._counted(self._anchor, self._system.monotonic_ms())
+        return Known(now.wall_ms, now.uncertainty_ms + abs(now.wall_ms - self._system.wall_ms()))
 
     def _ntp(self, monotonic: int) -> bool:
         if self._asked_ms is None or monotonic - self._asked_ms >= NTP_ASKED_EVERY_MS:
@@ -138,7 +166,7 @@ class LadderClock:
     def _counted(self, anchor: _Anchor, monotonic: int) -> Instant:
         elapsed = monotonic - anchor.monotonic_ms
         uncertainty = anchor.uncertainty_ms + elapsed * DRIFT_PPM // 1_000_000
-        known = uncertainty <= TRUSTED_WITHIN_MS
+        known = anchor.vouched and uncertainty <= TRUSTED_WITHIN_MS
         return Instant(
             wall_ms=max(anchor.wall_ms + elapsed, self._floor_ms),
             monotonic_ms=monotonic,
@@ -150,7 +178,8 @@ class LadderClock:
         """Learn the issuer's time; it raises the floor, and anchors the clock where NTP does not."""
         self._floor_ms = max(self._floor_ms, issued_at_ms)
         monotonic = self._system.monotonic_ms()
-        known = None if self._anchor is None else self._counted(self._anchor, monotonic)
+        vouched = self._anchor if self._anchor is not None and self._anchor.vouched else None
+        known = None if vouched is None else self._counted(vouched, monotonic)
         if not self._ntp(monotonic) and (known is None or known.uncertainty_ms > uncertainty_ms):
             self._anchor = _Anchor(issued_at_ms + uncertainty_ms // 2, monotonic, uncertainty_ms)
 
@@ -176,6 +205,10 @@ class SimulatedClock:
         return Instant(
             wall_ms=wall_ms() + offset_ms, monotonic_ms=monotonic_ms(), clock=ClockState.TRUSTED, uncertainty_ms=0
         )
+
+    def known(self) -> Known | None:
+        """Nothing: simulated time leaves nothing behind."""
+        return None
 
     def signed_time(self, *, issued_at_ms: int, uncertainty_ms: int) -> None:
         """Ignore the issuer's time: this clock is told the time by its file."""

@@ -61,8 +61,8 @@ class Reading:
         device = self._device()
         state = self._state()
         cloud = self._cloud() if "cloud" in self._left else None
-        readers = self._readers(None if known is None else known.readers)
         lock = self._address("lock", None if known is None else known.locks)
+        readers = self._readers(None if known is None else known.readers, lock)
         inputs = self._address("inputs", None if known is None else known.inputs) if "inputs" in self._left else None
         clock = self._clock(lock)
         limits, diagnostics = self._limits(), self._diagnostics(state)
@@ -121,7 +121,7 @@ class Reading:
             return None
         return CloudConfig(url=url, certificate=found[0], key=found[1], ca=found[2])
 
-    def _readers(self, schemes: Collection[str] | None) -> tuple[ReaderConfig, ...]:
+    def _readers(self, schemes: Collection[str] | None, lock: AddressConfig | None) -> tuple[ReaderConfig, ...]:
         values = self._left.pop("reader", [])
         if not isinstance(values, list) or len(values) > MAX_READERS:
             got = f"{len(values)} of them" if isinstance(values, list) else shown(values)
@@ -133,6 +133,9 @@ class Reading:
             name = table.text("id", _is_slug, expected=_NAME, example="outside")
             url = _device_url(table, schemes, example="serial:///dev/ttyACM0")
             table.close()
+            if url is not None and _is_simulated(url) and lock is not None and not _is_simulated(lock.url):
+                expected = "a real reader's address, since a simulated reader goes with a simulated lock only"
+                table.wrong("url", expected=expected, got=shown(url))
             if name is not None and name in {reader.id for reader in readers}:
                 table.wrong("id", expected="a name that no other reader has", got=shown(name))
             elif name is not None and url is not None:
@@ -155,7 +158,7 @@ class Reading:
         offset: Path | None = None
         if source == "simulated":
             offset = table.path("offset_file", self._folder, example="clock-offset-ms", default="clock-offset-ms")
-            if lock is not None and not lock.url.startswith("simulated:"):
+            if lock is not None and not _is_simulated(lock.url):
                 expected = '"system", since a simulated clock goes with a simulated lock only'
                 table.wrong("source", expected=expected, got=shown(source), example='source = "system"')
         table.close()
@@ -206,6 +209,10 @@ def _is_cloud_url(value: str) -> bool:
         return parts.scheme == "https" and bool(parts.hostname) and parts.port != 0 and bare
     except ValueError:
         return False
+
+
+def _is_simulated(url: str) -> bool:
+    return url.lower().startswith("simulated:")
 
 
 def _device_url(table: Table, schemes: Collection[str] | None, *, example: str) -> str | None:

@@ -1,6 +1,6 @@
 """The controller: feeds the core and performs its effects. The only place where a decision meets the world.
 
-Invariant: a grant's effects come after its commit; egress and fire never wait for one.
+Invariant: what a grant or a command moves, moves after its commit; egress and fire never wait for one.
 Must not: decide anything.
 """
 
@@ -13,10 +13,43 @@ from typing import Final
 import structlog
 
 from edge.clock import Clock
-from edge.core.effects import CommitGrant, Effect, Energise, EventDraft, Feedback, Record, ReplayMark, Secure, Show
-from edge.core.tap import GrantDurable, GrantFailed, Input, Noted, State, Tap, TimeDue, handle, next_deadline_ms
+from edge.core.admission import takes_barcodes
+from edge.core.companions import MAX_WAITING, find_check
+from edge.core.credential import hide_identifier
+from edge.core.effects import (
+    CheckPin,
+    CommitCommand,
+    CommitGrant,
+    Effect,
+    Energise,
+    EventDraft,
+    Feedback,
+    Record,
+    ReplayMark,
+    Secure,
+    Show,
+)
+from edge.core.memory import Memo
+from edge.core.tap import (
+    CommandDurable,
+    CommandReceived,
+    GrantDurable,
+    GrantFailed,
+    Input,
+    LineChanged,
+    LockAnswered,
+    Noted,
+    PinChecked,
+    PinEntered,
+    State,
+    Tap,
+    TimeDue,
+    handle,
+    next_deadline_ms,
+)
 from edge.database import Entry, Journaled
-from edge.ports import Lock, PortError, Reader
+from edge.pins import PinError, check_pin_in_time
+from edge.ports import InputLine, LineState, Lock, PortError, Reader
 from edge.recorder import Recorder
 from edge.store import Store, StoreError
 from wire.errors import WireError
@@ -42,9 +75,27 @@ class _Order:
     cause_seq: int
 
 
-def recorded_form(event: Input) -> Input:
-    """Give an input as it may be recorded: the same decision follows from it, and it tells no secret."""
-    return event
+@dataclass(frozen=True, slots=True)
+class LineSaid:
+    """What a wire says, and since when: Unix milliseconds."""
+
+    state: LineState
+    since_ms: int
+
+
+def recorded_form(event: Input, state: State) -> Input:
+    """Give an input as it may be recorded: the same decision follows from it, and it tells no secret.
+
+    An identifier is kept as the roster's key of it, a PIN not at all: what it was found to be is an input of its own.
+    """
+    match event:
+        case Tap(presentation):
+            hidden = hide_identifier(presentation, state.roster, takes_barcodes=takes_barcodes(state))
+            return event if hidden is presentation else Tap(hidden)
+        case PinEntered(entry):
+            return PinEntered(replace(entry, digits=b""))
+        case _:
+            return event
 
 
 class Controller:
@@ -57,6 +108,10 @@ class Controller:
         lock: the door's lock.
         readers: by id, for feedback.
         journaled: told of each committed event (sync, diagnostics).
+
+    Attributes:
+        lines: what each wire that was ever heard of said last.
+        fed: how many inputs were taken.
     """
 
     def __init__(
@@ -77,29 +132,52 @@ class Controller:
         self._journaled = journaled
         self._loop = asyncio.get_running_loop()
         self._orders: asyncio.Queue[_Order] = asyncio.Queue(LOCK_ORDERS)
+        self._pins: asyncio.Queue[CheckPin] = asyncio.Queue(MAX_WAITING)
         self._feedback = {name: asyncio.Queue[Feedback](FEEDBACKS) for name in readers}
         self._timer: asyncio.TimerHandle | None = None
         self._storage_failed = False
         self._recorder = Recorder(store)
+        self.lines: dict[InputLine, LineSaid] = {}
         self.fed = 0
 
     def feed(self, event: Input) -> None:
         """Take one input: decide, and start what is to be done. Returns at once."""
+        self._take(event, [])
+
+    async def deliver(self, command: bytes) -> list[Journaled]:
+        """Take a signed command and give what the journal says of it; nothing if it was one of a flood.
+
+        Raises:
+            StoreError: the journal could not be written; the command was not carried out.
+        """
+        written: list[asyncio.Future[Journaled]] = []
+        self._take(CommandReceived(command), written)
+        return [await each for each in written]  # grows meanwhile: what a command causes follows its commit
+
+    def _take(self, event: Input, written: list[asyncio.Future[Journaled]]) -> None:
         self.fed += 1
         now = self._clock.now()
-        self._recorder.take(recorded_form(event), now)
+        self._recorder.take(recorded_form(event, self.state), now)
+        if isinstance(event, LineChanged):
+            self.lines[event.line] = LineSaid(event.state, now.wall_ms)
         self.state, effects = handle(self.state, event, now)
         read_at_ms = event.presentation.read_at_ms if isinstance(event, Tap) else None
         for effect in effects:
-            self._perform(effect, read_at_ms)
+            self._perform(effect, read_at_ms, written)
         self._arm()
 
-    def _perform(self, effect: Effect, read_at_ms: int | None) -> None:
+    def _perform(self, effect: Effect, read_at_ms: int | None, written: list[asyncio.Future[Journaled]]) -> None:
         match effect:
-            case Record(draft):
-                self._append(self._timed(draft, read_at_ms)).add_done_callback(self._recorded)
+            case Record(draft, memos):
+                future = self._append(self._timed(draft, read_at_ms), memos)
+                written.append(future)
+                future.add_done_callback(self._recorded)
             case CommitGrant():
                 self._commit(effect, read_at_ms)
+            case CommitCommand():
+                self._commit_command(effect, written)
+            case CheckPin():
+                self._check(effect)
             case Energise(hold_ms, cause_seq):
                 self._order(_Order(hold_ms, cause_seq))
             case Secure():
@@ -107,8 +185,10 @@ class Controller:
             case Show(reader, feedback):
                 self._show(reader, feedback)
 
-    def _append(self, draft: EventDraft, mark: ReplayMark | None = None) -> asyncio.Future[Journaled]:
-        future = self._store.append(Entry(draft=draft, mark=mark, run=self._recorder.hand_over()))
+    def _append(
+        self, draft: EventDraft, memos: tuple[Memo, ...], mark: ReplayMark | None = None
+    ) -> asyncio.Future[Journaled]:
+        future = self._store.append(Entry(draft=draft, mark=mark, memos=memos, run=self._recorder.hand_over()))
         self._recorder.watch(future)
         return future
 
@@ -121,7 +201,7 @@ class Controller:
     # --- grants --------------------------------------------------------------------------------------------
 
     def _commit(self, effect: CommitGrant, read_at_ms: int | None) -> None:
-        future = self._append(self._timed(effect.draft, read_at_ms), effect.mark)
+        future = self._append(self._timed(effect.draft, read_at_ms), effect.memos, effect.mark)
         slow = self._loop.call_later(SLOW_COMMIT_S, self._show, effect.grant.reader, Feedback.WAIT)
         late = self._loop.call_later(LATE_COMMIT_S, self._give_up, effect)
         future.add_done_callback(lambda done: self._committed(done, effect, slow, late))
@@ -145,6 +225,47 @@ class Controller:
         else:  # the core refuses what comes too late
             self.feed(GrantDurable(effect.grant, journaled.seq))
             self._tell(journaled)
+
+    # --- commands and PINs ---------------------------------------------------------------------------------
+
+    def _commit_command(self, effect: CommitCommand, written: list[asyncio.Future[Journaled]]) -> None:
+        future = self._append(effect.draft, effect.memos)
+        written.append(future)
+        future.add_done_callback(lambda done: self._carry_out(done, effect, written))
+
+    def _carry_out(
+        self, done: asyncio.Future[Journaled], effect: CommitCommand, written: list[asyncio.Future[Journaled]]
+    ) -> None:
+        journaled = self._result(done)
+        if journaled is not None:
+            self._take(CommandDurable(effect.command, journaled.seq), written)
+            self._tell(journaled)
+
+    def _check(self, question: CheckPin) -> None:
+        if self._pins.full():
+            self._leave_unchecked(self._pins.get_nowait(), "more PINs were keyed in than people wait")
+        self._pins.put_nowait(question)
+
+    async def drive_pins(self) -> None:
+        """Check PINs as they are keyed in, one after another; runs until cancelled.
+
+        A check that fails answers nothing: no wrong PIN is counted. The person is told to try again, and refused as
+        everybody who gives no PIN when the time to wait is over.
+        """
+        while True:
+            question = await self._pins.get()
+            try:
+                outcome = await check_pin_in_time(question.verifiers, question.digits)
+            except PinError as error:
+                self._leave_unchecked(question, str(error))
+            else:
+                self.feed(PinChecked(question.check_id, outcome))
+
+    def _leave_unchecked(self, question: CheckPin, sentence: str) -> None:
+        _log.error("pin_not_checked", sentence=sentence)
+        each = find_check(self.state.companions, question.check_id)
+        if each is not None:
+            self._show(each.candidate.reader, Feedback.TRY_AGAIN)
 
     # --- records -------------------------------------------------------------------------------------------
 
@@ -222,7 +343,14 @@ class Controller:
                         await self._lock.release()
             except (PortError, TimeoutError) as error:
                 _log.error("lock_failed", sentence=str(error) or "the lock did not answer within 2 s")
-                self.feed(Noted(EventKind.LOCK_FAILED))
+                self._lock_answered(carried_out=False)
+            else:
+                self._lock_answered(carried_out=True)
+
+    def _lock_answered(self, *, carried_out: bool) -> None:
+        """Tell the core when the lock begins to fail and when it works again, not each time."""
+        if carried_out is not self.state.door.lock_answers:
+            self.feed(LockAnswered(carried_out))
 
     async def drive_feedback(self, name: str) -> None:
         """Show feedback at one reader as it comes; runs until cancelled."""

@@ -1,12 +1,13 @@
 """The door's SQLite database: every statement the store runs, in one thread's hands.
 
-Invariant: an event's number, hash chain and replay mark are committed together (WAL, synchronous=FULL), and what
+Invariant: an event's number, hash chain, replay mark and memos are committed together (WAL, synchronous=FULL), and what
 `append` returns is on the disk.
 Must not: be used from two threads; `edge/store.py` owns the one that may.
 """
 
 import sqlite3
-from collections.abc import Iterator, Sequence
+import struct
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from enum import Enum
@@ -14,6 +15,7 @@ from pathlib import Path
 from typing import Final
 
 from edge.core.effects import EventDraft, ReplayMark
+from edge.core.memory import Memo, MemoKind, Memory
 from edge.core.replay import horizon_of
 from edge.recording import Kept
 from edge.recording_tables import Checkpoint, RecordingLimits, Recordings, Run
@@ -64,10 +66,11 @@ class Identity:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Entry:
-    """What is journaled in one transaction: an event, for a grant its replay mark, and inputs to be recorded."""
+    """What is journaled in one transaction: an event, a grant's replay mark, what to remember, inputs to record."""
 
     draft: EventDraft
     mark: ReplayMark | None = None
+    memos: tuple[Memo, ...] = ()
     run: Run | None = None
 
 
@@ -106,9 +109,12 @@ class Database:
         identity: who writes.
         new_epoch: 8 random bytes for a journal that is made now.
 
+    Attributes:
+        recalled: what the door remembered when the database was opened.
+
     Raises:
         sqlite3.Error: it cannot be opened or written.
-        DamagedError: its newest events do not chain.
+        DamagedError: its newest events do not chain, or a memo is none.
         SchemaTooNewError: a newer release wrote it.
     """
 
@@ -137,6 +143,7 @@ class Database:
         self.epoch: bytes = run("SELECT value FROM fact_bytes WHERE name = 'epoch'").fetchone()[0]
         self.boot = self.number("boot")
         self._last, self._head = self._check_tail()
+        self.recalled = Memory().with_memos(self._memos())
 
     def _check_tail(self) -> tuple[int, bytes]:
         """Give number and hash of the newest event; the oldest events go first, so an empty journal is a new one."""
@@ -168,6 +175,12 @@ class Database:
         row = self._connection.execute("SELECT value FROM fact_number WHERE name = ?", (name,)).fetchone()
         return 0 if row is None else int(row[0])
 
+    def set_numbers(self, numbers: Mapping[str, int]) -> None:
+        """Keep small facts that belong together, in one transaction."""
+        with self._transaction():
+            for name, value in numbers.items():
+                self.set_number(name, value)
+
     def set_number(self, name: str, value: int) -> None:
         """Keep a small fact."""
         self._connection.execute(
@@ -178,7 +191,7 @@ class Database:
     # --- journal -------------------------------------------------------------------------------------------
 
     def append(self, entries: Sequence[Entry]) -> list[Journaled]:
-        """Commit events and replay marks in one transaction; durable on return.
+        """Commit events, replay marks and memos in one transaction; durable on return.
 
         Raises:
             sqlite3.Error: nothing was written.
@@ -198,6 +211,7 @@ class Database:
             done.append(Journaled(last, data, event))
         with self._transaction():
             self._insert(done, [entry.mark for entry in entries if entry.mark is not None])
+            self._remember(memo for entry in entries for memo in entry.memos)
             for entry in entries:
                 if entry.run is not None:
                     self._recordings.add(entry.run)
@@ -322,6 +336,25 @@ class Database:
         with self._transaction():
             self._recordings.add_checkpoint(checkpoint)
 
+    # --- memos ---------------------------------------------------------------------------------------------
+
+    def _remember(self, memos: Iterable[Memo]) -> None:
+        """Write memos in their order: a later one about the same thing counts."""
+        for memo in memos:
+            place = (int(memo.kind), memo.key)
+            if memo.value is None:
+                self._connection.execute("DELETE FROM memo WHERE kind = ? AND key = ?", place)
+            else:
+                value = struct.pack(f">{len(memo.value)}q", *memo.value)
+                self._connection.execute("INSERT OR REPLACE INTO memo VALUES (?, ?, ?)", (*place, value))
+
+    def _memos(self) -> Iterator[Memo]:
+        """Give the kept memos; kinds that only a newer release knows are left where they are."""
+        known = {int(kind): kind for kind in MemoKind}
+        for number, key, value in self._connection.execute("SELECT kind, key, value FROM memo"):
+            if number in known:
+                yield Memo(known[number], key, _numbers(value))
+
     # --- documents and status lists ------------------------------------------------------------------------
 
     def put_document(self, kind: Document, version: int, data: bytes) -> None:
@@ -336,12 +369,12 @@ class Database:
             run("DELETE FROM document WHERE kind = ? AND version < ?", (kind.value, kept[-1]))
             self._recordings.forget(Kept(kind.value), 0, below=kept[-1])
 
-    def newest_document(self, kind: Document) -> bytes | None:
-        """Give the newest signed document of a kind."""
-        row = self._connection.execute(
-            "SELECT bytes FROM document WHERE kind = ? ORDER BY version DESC LIMIT 1", (kind.value,)
-        ).fetchone()
-        return None if row is None else bytes(row[0])
+    def documents(self, kind: Document) -> list[bytes]:
+        """Give the kept documents of a kind, the newest first."""
+        rows = self._connection.execute(
+            "SELECT bytes FROM document WHERE kind = ? ORDER BY version DESC", (kind.value,)
+        ).fetchall()
+        return [data for (data,) in rows]
 
     def put_status(self, status: StatusList) -> None:
         """Keep a status list, and the way back to those before it that recordings name."""
@@ -414,3 +447,10 @@ class Database:
     def close(self) -> None:
         """Close the file; SQLite folds the write-ahead log into it."""
         self._connection.close()
+
+
+def _numbers(value: bytes) -> tuple[int, ...]:
+    try:
+        return struct.unpack(f">{len(value) // 8 or 1}q", value)
+    except struct.error as error:
+        raise DamagedError("a memo cannot be read") from error

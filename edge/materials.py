@@ -1,7 +1,7 @@
 """What a door decides by: root, trust bundle, revocation lists, policy, roster. Verified, committed, then in force.
 
 Invariant: a document is in force only after its signature was checked under the pinned root and it was committed;
-a refused one leaves the old in force.
+a refused one leaves the old in force, and so does one that would shut everybody out unless a person ordered that.
 Must not: fetch anything; synchronisation brings the bytes.
 """
 
@@ -14,7 +14,7 @@ from typing import Final, Protocol
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from edge.core.policy import PolicyState
-from edge.core.tap import Input, PolicyReplaced, RosterReplaced, TrustReplaced
+from edge.core.tap import Input, Noted, PolicyReplaced, RosterReplaced, TrustReplaced
 from edge.core.trust import HeldStatus, TrustState
 from edge.core.verify import Place
 from edge.database import Document
@@ -23,8 +23,8 @@ from edge.store import Store
 from wire.envelope import parse_envelope, parse_key_header
 from wire.errors import WireError, WireReason
 from wire.keys import PublicKey
-from wire.names import EventKind, KeyId, KeyPurpose
-from wire.policy import MAX_POLICY_BYTES, PolicyBundle, open_policy
+from wire.names import EventKind, KeyId, KeyPurpose, Reason
+from wire.policy import MAX_POLICY_BYTES, PolicyBundle, open_policy, refuse_lockout
 from wire.roster import Roster
 from wire.status_delta import MAX_DELTA_BYTES, apply_delta, open_delta
 from wire.status_list import StatusList, open_status_list, status_key_id
@@ -34,6 +34,8 @@ ROOT_FILE: Final = "root.cbor"
 TRUST_FILE: Final = "trust.cose"
 POLICY_FILE: Final = "policy.cose"
 STATUS_GLOB: Final = "status-*.cose"
+REFUSED_POLICY: Final = "refused_policy"
+"""The version that was last refused for locking everybody out: it is offered again and again, and journaled once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +57,9 @@ class Materials:
         root: the pinned root key.
         feed: the controller's inlet; told after each commit.
         now_s: Unix seconds, None while the clock is suspect (then a signing key's validity cannot be judged).
+
+    Attributes:
+        faults: of the documents that were refused at start.
     """
 
     def __init__(
@@ -73,16 +78,20 @@ class Materials:
         self._one_at_a_time = asyncio.Lock()
         self._rosters = RosterGate(store, place, lambda key_id, field: self._key(key_id, KeyPurpose.POLICY, field))
         self.held = Held(None, None, {})
+        self.faults: list[WireError] = []
 
     # --- at start ------------------------------------------------------------------------------------------
 
     async def load(self, folder: Path) -> list[WireError]:
         """Take over what the store keeps, else what provisioning left in the folder.
 
+        Of what the store keeps the newest that can be opened counts: the last good rules keep working.
+
         Returns:
-            The faults of documents that were refused; the door starts without them and denies accordingly.
+            The faults of documents that were refused; the door starts with older ones, or without any and denies
+            accordingly.
         """
-        faults: list[WireError] = []
+        faults = self.faults = []
         await self._load(Document.TRUST, folder / TRUST_FILE, self._take_trust, faults)
         for status in await self._store.statuses():
             self._hold(statuses={**self.held.statuses, status.list_id: status})
@@ -95,11 +104,13 @@ class Materials:
         return faults
 
     async def _load(self, kind: Document, file: Path, take: "_Take", faults: list[WireError]) -> None:
-        """Take over a document from the store, else from provisioning's file."""
-        kept = await self._store.newest_document(kind)
-        data = await _read(file) if kept is None else kept
-        if data is not None:
-            await _noting(faults, take(data, fresh=kept is None))
+        """Take over the newest document of the store that can be opened, else provisioning's file."""
+        for kept in await self._store.documents(kind):
+            if await _noting(faults, take(kept, fresh=False)):
+                return
+        provisioned = await _read(file)
+        if provisioned is not None:
+            await _noting(faults, take(provisioned, fresh=True))
 
     # --- the gate ------------------------------------------------------------------------------------------
 
@@ -125,13 +136,14 @@ class Materials:
             self._announce(EventKind.TRUST_UPDATED if fresh else None)
 
     async def accept_policy(self, data: bytes) -> None:
-        """Take over a policy bundle; raises as `accept_trust`."""
+        """Take over a policy bundle; raises as `accept_trust`, also when it would shut everybody out."""
         await self._take_policy(data, fresh=True)
 
     async def _take_policy(self, data: bytes, *, fresh: bool) -> None:
         async with self._one_at_a_time:
             envelope = parse_envelope(data, field="policy", max_bytes=MAX_POLICY_BYTES)
-            key = self._key(parse_key_header(envelope.protected, "policy")[1], KeyPurpose.POLICY, "policy.kid")
+            key_id = parse_key_header(envelope.protected, "policy")[1]
+            key = self._key(key_id, KeyPurpose.POLICY, "policy.kid", fresh=fresh)
             bundle = open_policy(data, key)
             if (bundle.tenant, bundle.door) != (self._place.tenant, self._place.door):
                 raise WireError(WireReason.OUT_OF_RANGE, "policy.door")
@@ -142,9 +154,19 @@ class Materials:
                 raise WireError(WireReason.ROLLBACK, "policy.version")
             zone = _zone(bundle.timezone)
             if fresh:
+                await self._refuse_lockout(bundle)
                 await self._store.put_document(Document.POLICY, bundle.version, data)
             self._hold(policy=bundle)
             self._feed(PolicyReplaced(PolicyState(bundle, zone), EventKind.POLICY_UPDATED if fresh else None))
+
+    async def _refuse_lockout(self, bundle: PolicyBundle) -> None:
+        try:
+            refuse_lockout(bundle, self.held.policy)
+        except WireError:
+            if await self._store.number(REFUSED_POLICY) != bundle.version:
+                self._feed(Noted(EventKind.POLICY_REFUSED, reason=Reason.LOCKS_EVERYONE_OUT))
+                await self._store.set_numbers({REFUSED_POLICY: bundle.version})
+            raise
 
     async def accept_status(self, data: bytes) -> None:
         """Take over a whole status list; raises as `accept_trust`."""
@@ -213,11 +235,12 @@ class Materials:
         lists = held.statuses if statuses is None else statuses
         self.held = Held(trust or held.trust, policy or held.policy, lists, roster or held.roster)
 
-    def _key(self, key_id: KeyId, purpose: KeyPurpose, field: str) -> PublicKey:
+    def _key(self, key_id: KeyId, purpose: KeyPurpose, field: str, *, fresh: bool = True) -> PublicKey:
+        """Find who signed; in its time is asked of what comes fresh, what was kept came in time."""
         found = None if self.held.trust is None else self.held.trust.find(key_id, purpose)
         if found is None:
             raise WireError(WireReason.KEY_INVALID, field)
-        now_s = self._now_s()
+        now_s = self._now_s() if fresh else None
         if now_s is not None and not found.not_before_s <= now_s < found.expires_at_s:
             raise WireError(WireReason.OUT_OF_RANGE, field)
         return found.key
@@ -271,11 +294,14 @@ class _Take(Protocol):
     def __call__(self, data: bytes, *, fresh: bool) -> Coroutine[None, None, None]: ...
 
 
-async def _noting(faults: list[WireError], taking: Coroutine[None, None, None]) -> None:
+async def _noting(faults: list[WireError], taking: Coroutine[None, None, None]) -> bool:
+    """Tell whether it was taken over."""
     try:
         await taking
     except WireError as error:
         faults.append(error)
+        return False
+    return True
 
 
 def read_root(folder: Path) -> PublicKey:

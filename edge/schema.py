@@ -46,6 +46,12 @@ MIGRATIONS: Final[tuple[tuple[str, ...], ...]] = (
             list INTEGER NOT NULL, sequence INTEGER NOT NULL, number INTEGER NOT NULL, bytes BLOB NOT NULL,
             PRIMARY KEY (list, sequence, number)) STRICT""",
     ),
+    # 4: what a door remembers beyond its journal (edge/core/memory.py); a value is big-endian 64-bit numbers
+    (
+        """CREATE TABLE memo (
+            kind INTEGER NOT NULL, key BLOB NOT NULL, value BLOB NOT NULL, PRIMARY KEY (kind, key))
+            STRICT, WITHOUT ROWID""",
+    ),
 )
 
 

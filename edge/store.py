@@ -9,7 +9,7 @@ import contextlib
 import queue
 import sqlite3
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum, unique
 from functools import partial
@@ -80,11 +80,15 @@ class Store:
     Args:
         database: opened; belongs to the store's thread from now on.
         max_events: unsent events above which `alarmed` is set; at twice as many appends are refused.
+
+    Attributes:
+        recalled: what the door remembered when the database was opened.
     """
 
     def __init__(self, database: Database, *, max_events: int) -> None:
         self.epoch = database.epoch
         self.boot = database.boot
+        self.recalled = database.recalled
         self.alarmed = False
         self._max_events = max_events
         self._unsent = database.marks().last - database.marks().durable
@@ -163,9 +167,9 @@ class Store:
         """Keep a signed document."""
         await self._call(lambda database: database.put_document(kind, version, data))
 
-    async def newest_document(self, kind: Document) -> bytes | None:
-        """Give the newest signed document of a kind."""
-        return await self._call(lambda database: database.newest_document(kind))
+    async def documents(self, kind: Document) -> list[bytes]:
+        """Give the kept signed documents of a kind, the newest first."""
+        return await self._call(lambda database: database.documents(kind))
 
     async def put_status(self, status: StatusList) -> None:
         """Keep a status list."""
@@ -224,9 +228,9 @@ class Store:
         """Give a small fact, 0 when unset."""
         return await self._call(lambda database: database.number(name))
 
-    async def set_number(self, name: str, value: int) -> None:
-        """Keep a small fact."""
-        await self._call(lambda database: database.set_number(name, value))
+    async def set_numbers(self, numbers: Mapping[str, int]) -> None:
+        """Keep small facts that belong together: all of them or none."""
+        await self._call(lambda database: database.set_numbers(numbers))
 
     async def aclose(self) -> None:
         """Finish the queued jobs, close the file, end the thread; a second call does nothing."""

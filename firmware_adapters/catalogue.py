@@ -91,6 +91,12 @@ def _camera(address: Address, reader_id: str) -> Reader:
     return open_device(address, reader_id)
 
 
+def _simulated_reader(address: Address, reader_id: str) -> Reader:
+    from firmware_adapters.simulated_reader import SimulatedReader  # noqa: PLC0415 - loaded when used
+
+    return SimulatedReader(address.path, reader_id)
+
+
 def _simulated_lock(address: Address) -> Lock:
     from firmware_adapters.simulated import SimulatedLock  # noqa: PLC0415 - loaded when used
 
@@ -144,6 +150,12 @@ _READERS: Mapping[str, _Row[Callable[[Address, str], Reader]]] = MappingProxyTyp
             options=_CAMERA_OPTIONS,
             extra="camera",
         ),
+        "simulated": _Row(
+            what="the reader of a simulated door, which reads lines from its reader-ID.sock",
+            example="simulated:///var/lib/doorward/twin",
+            opener=_simulated_reader,
+            options={},
+        ),
     },
 )
 _LOCKS: Mapping[str, _Row[Callable[[Address], Lock]]] = MappingProxyType(
@@ -159,7 +171,7 @@ _LOCKS: Mapping[str, _Row[Callable[[Address], Lock]]] = MappingProxyType(
 _INPUTS: Mapping[str, _Row[Callable[[Address], Inputs]]] = MappingProxyType(
     {
         "simulated": _Row(
-            what="the contact, exit button and fire input of a simulated door, driven through its control.sock",
+            what="the wires of a simulated door (contact, exit button, fire …), driven through its control.sock",
             example="simulated:///var/lib/doorward/twin",
             opener=_simulated_inputs,
             options={},

@@ -1,22 +1,20 @@
 """A simulated door for twins, demonstrations and tests: no real door hangs on it.
 
-The relay writes what it does into a state folder (`simulated_folder.py`); contact, request-to-exit and fire input
-are driven by lines written to the Unix socket `control.sock` in that folder.
+The relay writes what it does into a state folder (`simulated_folder.py`); the wires are driven by lines written to the
+Unix socket `control.sock` in that folder. Contact, request-to-exit and fire input are there from the beginning; a wire
+that nobody has driven yet, such as the lock monitor, is not connected.
 
 Invariant: the relay is never energised longer than the last `hold_ms`, whoever forgets to release it.
 """
 
 import asyncio
-import contextlib
-import os
-import socket
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 from types import MappingProxyType
 
 from edge.ports import InputChange, InputLine, InputsError, LineState, LockError, LockInfo, Reason
-from firmware_adapters.line_framer import LineFramer
 from firmware_adapters.simulated_folder import SOCKET_FILE, StateFolder, monotonic_ms, wall_ms
+from firmware_adapters.simulated_socket import ControlSocket, send_line
 
 # One day: longer than any scheduled unlock, short enough that a lost release ends.
 LONGEST_HOLD_MS = 86_400_000
@@ -31,10 +29,7 @@ REX_PULSE_S = 0.2
 MOST_CHANGES = 256
 RESERVED_CHANGES = 16
 
-MOST_CLIENTS = 16
 MAX_COMMAND_BYTES = 64
-CLIENT_IDLE_S = 300.0
-CONTROL_DEADLINE_S = 5.0
 
 # What a line on the control socket does; "rex press" falls back by itself after REX_PULSE_S.
 COMMANDS: Mapping[str, tuple[InputLine, LineState]] = MappingProxyType(
@@ -45,6 +40,19 @@ COMMANDS: Mapping[str, tuple[InputLine, LineState]] = MappingProxyType(
         "rex press": (InputLine.REX, LineState.ACTIVE),
         "fire on": (InputLine.FIRE, LineState.ACTIVE),
         "fire off": (InputLine.FIRE, LineState.INACTIVE),
+        "fire fault": (InputLine.FIRE, LineState.FAULT),
+        "bolt home": (InputLine.LOCK_MONITOR, LineState.INACTIVE),
+        "bolt withdrawn": (InputLine.LOCK_MONITOR, LineState.ACTIVE),
+        "bolt fault": (InputLine.LOCK_MONITOR, LineState.FAULT),
+        "other-door closed": (InputLine.INTERLOCK, LineState.INACTIVE),
+        "other-door open": (InputLine.INTERLOCK, LineState.ACTIVE),
+        "other-door fault": (InputLine.INTERLOCK, LineState.FAULT),
+        "case closed": (InputLine.TAMPER, LineState.INACTIVE),
+        "case open": (InputLine.TAMPER, LineState.ACTIVE),
+        "case fault": (InputLine.TAMPER, LineState.FAULT),
+        "mains on": (InputLine.POWER, LineState.INACTIVE),
+        "mains off": (InputLine.POWER, LineState.ACTIVE),
+        "mains fault": (InputLine.POWER, LineState.FAULT),
     },
 )
 # How door.json spells the states of each line.
@@ -52,9 +60,18 @@ WORDS: Mapping[InputLine, Mapping[LineState, str]] = MappingProxyType(
     {
         InputLine.CONTACT: {LineState.INACTIVE: "closed", LineState.ACTIVE: "open", LineState.FAULT: "fault"},
         InputLine.REX: {LineState.INACTIVE: "released", LineState.ACTIVE: "pressed"},
-        InputLine.FIRE: {LineState.INACTIVE: "off", LineState.ACTIVE: "on"},
+        InputLine.FIRE: {LineState.INACTIVE: "off", LineState.ACTIVE: "on", LineState.FAULT: "fault"},
+        InputLine.LOCK_MONITOR: {
+            LineState.INACTIVE: "home",
+            LineState.ACTIVE: "withdrawn",
+            LineState.FAULT: "fault",
+        },
+        InputLine.INTERLOCK: {LineState.INACTIVE: "closed", LineState.ACTIVE: "open", LineState.FAULT: "fault"},
+        InputLine.TAMPER: {LineState.INACTIVE: "closed", LineState.ACTIVE: "open", LineState.FAULT: "fault"},
+        InputLine.POWER: {LineState.INACTIVE: "on", LineState.ACTIVE: "off", LineState.FAULT: "fault"},
     },
 )
+ALWAYS_CONNECTED = frozenset({InputLine.CONTACT, InputLine.REX, InputLine.FIRE})
 
 
 class SimulatedLock:
@@ -146,10 +163,10 @@ class SimulatedLock:
 
 
 class SimulatedInputs:
-    """Contact, request-to-exit and fire input, driven through a Unix socket."""
+    """The wires of a door, driven through a Unix socket."""
 
     def __init__(self, path: str) -> None:
-        """Hold the folder's inputs; contact and fire keep the state they had, as a real door's do.
+        """Hold the folder's inputs; all but the button keep the state they had, as a real door's do.
 
         Raises:
             InputsError: the folder is in use or cannot be written.
@@ -157,7 +174,9 @@ class SimulatedInputs:
         self._folder = StateFolder(Path(path), holder="inputs", error=InputsError)
         self._states = _states_in(self._folder.state())
         self._changes: asyncio.Queue[InputChange | None] = asyncio.Queue(MOST_CHANGES)
-        self._clients: set[asyncio.Task[None]] = set()
+        self._control = ControlSocket(
+            self._folder.path, SOCKET_FILE, self._obey, max_line_bytes=MAX_COMMAND_BYTES, error=InputsError
+        )
         self._rex_release: asyncio.TimerHandle | None = None
         self._iterating = False
         self._closed = False
@@ -174,15 +193,13 @@ class SimulatedInputs:
         self._iterating = True
         self._changes = asyncio.Queue(MOST_CHANGES)
         try:
-            listener = self._listen()
-            try:
-                for line, state in tuple(self._states.items()):
-                    yield InputChange(line, state, monotonic_ms())
-                while (change := await self._changes.get()) is not None:
-                    yield change
-            finally:
-                await self._stop(listener)
+            self._control.listen()
+            for line, state in tuple(self._states.items()):
+                yield InputChange(line, state, monotonic_ms())
+            while (change := await self._changes.get()) is not None:
+                yield change
         finally:
+            await self._control.stop()
             self._iterating = False
 
     async def aclose(self) -> None:
@@ -195,63 +212,6 @@ class SimulatedInputs:
         self._folder.close()
         if not self._changes.full():
             self._changes.put_nowait(None)
-
-    def _listen(self) -> socket.socket:
-        # A process that was killed leaves its socket behind; the claim on the folder says that it is ours.
-        self._remove_socket()
-        listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        try:
-            with _short_socket_path(self._folder.path) as path:
-                listener.bind(path)
-            listener.listen(MOST_CLIENTS)
-            listener.settimeout(0)
-        except OSError as error:
-            listener.close()
-            raise InputsError(
-                Reason.FAULT,
-                what=f"{self._folder.path / SOCKET_FILE} cannot be opened ({error.strerror})",
-                remedy="remove what is there, or give the twin another folder",
-            ) from error
-        asyncio.get_running_loop().add_reader(listener, self._accept, listener)
-        return listener
-
-    async def _stop(self, listener: socket.socket) -> None:
-        asyncio.get_running_loop().remove_reader(listener)
-        listener.close()
-        for client in self._clients:
-            client.cancel()
-        if self._clients:
-            await asyncio.wait(self._clients, timeout=CONTROL_DEADLINE_S)
-        self._remove_socket()
-
-    def _remove_socket(self) -> None:
-        with contextlib.suppress(OSError):
-            (self._folder.path / SOCKET_FILE).unlink()
-
-    def _accept(self, listener: socket.socket) -> None:
-        with contextlib.suppress(OSError):
-            connection, _ = listener.accept()
-            connection.settimeout(0)
-            client = asyncio.create_task(self._converse(connection))
-            self._clients.add(client)
-            client.add_done_callback(self._clients.discard)
-            # Also when it is cancelled before it has begun.
-            client.add_done_callback(lambda _: connection.close())
-
-    async def _converse(self, connection: socket.socket) -> None:
-        """Answer each line of one client, until it leaves or falls silent for `CLIENT_IDLE_S`."""
-        loop = asyncio.get_running_loop()
-        framer = LineFramer(MAX_COMMAND_BYTES)
-        with contextlib.suppress(OSError):
-            while True:
-                async with asyncio.timeout(CLIENT_IDLE_S):
-                    data = await loop.sock_recv(connection, MAX_COMMAND_BYTES)
-                if not data:
-                    return
-                for line in framer.feed(data):
-                    answer = "error: too many clients" if len(self._clients) > MOST_CLIENTS else self._obey(line)
-                    async with asyncio.timeout(CONTROL_DEADLINE_S):
-                        await loop.sock_sendall(connection, answer.encode() + b"\n")
 
     def _obey(self, line: bytes) -> str:
         command = " ".join(line.decode("ascii", "replace").split())
@@ -275,7 +235,7 @@ class SimulatedInputs:
         self._rex_release = loop.call_later(REX_PULSE_S, self._set, InputLine.REX, LineState.INACTIVE)
 
     def _set(self, line: InputLine, state: LineState) -> None:
-        if self._states[line] is state:
+        if self._states.get(line) is state:
             return
         self._states[line] = state
         # The daemon first: a request to exit never waits for storage.
@@ -284,23 +244,13 @@ class SimulatedInputs:
 
 
 def _states_in(door: Mapping[str, object]) -> dict[InputLine, LineState]:
-    """Read the lines' states from door.json; a button is never held over a restart."""
-    states = dict.fromkeys(WORDS, LineState.INACTIVE)
-    for line in (InputLine.CONTACT, InputLine.FIRE):
-        for state, word in WORDS[line].items():
-            if door.get(line.value) == word:
+    """Read the connected lines' states from door.json; a button is never held over a restart."""
+    states = {line: LineState.INACTIVE for line in WORDS if line in ALWAYS_CONNECTED}
+    for line, words in WORDS.items():
+        for state, word in words.items():
+            if door.get(line.value) == word and line is not InputLine.REX:
                 states[line] = state
     return states
-
-
-@contextlib.contextmanager
-def _short_socket_path(folder: Path) -> Iterator[str]:
-    """Give a path to the control socket that fits the 108 bytes of a Unix socket address, however deep the folder."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        yield f"/proc/self/fd/{descriptor}/{SOCKET_FILE}"
-    finally:
-        os.close(descriptor)
 
 
 async def send_control(folder: Path, command: str) -> None:
@@ -309,22 +259,4 @@ async def send_control(folder: Path, command: str) -> None:
     Raises:
         InputsError: no daemon watches the inputs, or it refuses the command.
     """
-    try:
-        async with asyncio.timeout(CONTROL_DEADLINE_S):
-            with _short_socket_path(folder) as path:
-                reader, writer = await asyncio.open_unix_connection(path)
-            with contextlib.closing(writer):
-                writer.write(command.encode() + b"\n")
-                answer = (await reader.readline()).decode("ascii", "replace").strip()
-    except (OSError, TimeoutError) as error:
-        raise InputsError(
-            Reason.LOST,
-            what=f"nothing watches the inputs of the simulated door {folder} ({error})",
-            remedy="start the daemon of that door",
-        ) from error
-    if answer != "ok":
-        raise InputsError(
-            Reason.UNSUPPORTED,
-            what=f"the simulated door {folder} did not take {command!r}",
-            remedy=answer.removeprefix("error: ") or "try again",
-        )
+    await send_line(folder, SOCKET_FILE, command.encode(), error=InputsError)

@@ -1,9 +1,10 @@
 """The state folder of a simulated door: what a person or a test looks at instead of a real door.
 
 `door.json` is the present state, replaced as a whole; `relay.jsonl` is the history of the relay, only appended to.
-The lock and the inputs of one folder belong in one process: each replaces its own members of `door.json`.
+What a reader shows is appended to `reader-ID.jsonl`. The lock and the inputs of one folder belong in one process: each
+replaces its own members of `door.json`.
 
-Invariant: a reader of `door.json` never meets half a file, and a line of `relay.jsonl` is written by one call.
+Invariant: a reader of `door.json` never meets half a file, and a line of a history is written by one call.
 """
 
 import contextlib
@@ -16,7 +17,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import MappingProxyType
 
-from edge.ports import InputsError, LockError, Reason
+from edge.ports import InputsError, LockError, ReaderError, Reason
 
 STATE_FILE = "door.json"
 RELAY_FILE = "relay.jsonl"
@@ -54,20 +55,21 @@ def monotonic_ms() -> int:
 
 
 class StateFolder:
-    """The hold of one holder, the lock or the inputs, on a state folder."""
+    """The hold of one holder, the lock, the inputs or a reader, on a state folder."""
 
-    def __init__(self, path: Path, *, holder: str, error: type[LockError | InputsError]) -> None:
+    def __init__(self, path: Path, *, holder: str, error: type[LockError | InputsError | ReaderError]) -> None:
         """Make the folder when it is missing and hold it.
 
         Args:
             path: the folder.
-            holder: "lock" or "inputs"; each is held once at a time, also across processes. A dead process holds
-                nothing.
+            holder: "lock", "inputs" or "reader-ID"; each is held once at a time, also across processes. A dead
+                process holds nothing.
             error: the port's error, raised whenever the folder cannot be used.
         """
         self.path = path
         self._state_file = str(path / STATE_FILE)
         self._relay_file = str(path / RELAY_FILE)
+        self._shown_file = str(path / f"{holder}.jsonl")
         self._temporary = str(path / f".{STATE_FILE}.{holder}")
         self._error = error
         self._claim = -1
@@ -98,9 +100,16 @@ class StateFolder:
 
     def append_relay(self, record: Mapping[str, object]) -> None:
         """Append one line to `relay.jsonl` with one write."""
+        self._append(self._relay_file, record)
+
+    def append_shown(self, record: Mapping[str, object]) -> None:
+        """Append one line to what this reader has shown."""
+        self._append(self._shown_file, record)
+
+    def _append(self, path: str, record: Mapping[str, object]) -> None:
         line = (json.dumps(dict(record), separators=(",", ":")) + "\n").encode()
         with self._faults():
-            self._write(self._relay_file, line, os.O_APPEND)
+            self._write(path, line, os.O_APPEND)
 
     def close(self) -> None:
         """Let go of the folder; a second call does nothing."""

@@ -24,8 +24,9 @@ from provisioning.documents import (
 from provisioning.enrolment import Enrolment
 from provisioning.folder import unusable, write_file
 from provisioning.plan import POLICY_FILE, ROOT_FILE, TRUST_FILE, status_file
+from wire.errors import WireError
 from wire.messages import DEVICE_BOOTSTRAP, DEVICE_CHANGES, DEVICE_POLICY, DEVICE_STATUS, DEVICE_TRUST
-from wire.policy import MAX_POLICY_BYTES
+from wire.policy import MAX_POLICY_BYTES, refuse_lockout
 from wire.status_list import MAX_TOKEN_BYTES
 from wire.trust import MAX_BUNDLE_BYTES, PinnedTrust, TrustBundle, encode_pinned
 
@@ -43,7 +44,7 @@ class Delivery:
     Attributes:
         identity: where this device is, from its step on.
         lists: the status lists that were fetched.
-        policy_version: 0 while the door has no policy.
+        policy_version: 0 while the door has no policy that it takes.
         skew_s: by how much this machine's clock is ahead of the cloud's, in seconds; 0 when it is not known.
     """
 
@@ -85,12 +86,17 @@ class Delivery:
         return f"{len(self.lists)} list{'' if len(self.lists) == 1 else 's'}"
 
     def fetch_policy(self) -> str:
-        """Fetch the policy if the door has one; without one it lets nobody in."""
+        """Fetch the policy if the door has one; without one it lets nobody in, and one that admits nobody is none."""
         offered, _ = self._offered.get()
         if offered == _NO_POLICY:
             return "there is none yet: the door lets nobody in until the console gives it one"
         data = self._ask(DEVICE_POLICY, MAX_POLICY_BYTES).body
-        self.policy_version = self._verifier().policy(data, self.trust.get()).version
+        bundle = self._verifier().policy(data, self.trust.get())
+        try:
+            refuse_lockout(bundle, None)
+        except WireError:
+            return f"version {bundle.version} admits nobody, so the door does not take it: correct it in the console"
+        self.policy_version = bundle.version
         self._write(POLICY_FILE, data)
         return f"version {self.policy_version}"
 

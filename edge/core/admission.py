@@ -34,8 +34,7 @@ from wire.names import Assurance, EventKind, Reason, Step
 def judge(state: State, presentation: Presentation, now: Instant) -> tuple[VerifiedCredential, Granted] | Denied:
     """Run every check of one tap that needs nobody else, in order, without changing anything."""
     settings = settings_of(state)
-    takes_barcodes = settings.minimum_assurance is Assurance.IDENTIFIER
-    presented = read_credential(presentation, takes_barcodes=takes_barcodes)
+    presented = read_credential(presentation, takes_barcodes=takes_barcodes(state))
     if isinstance(presented, Denied):
         return presented
     if isinstance(presented, PresentedCredential):
@@ -50,6 +49,11 @@ def judge(state: State, presentation: Presentation, now: Instant) -> tuple[Verif
         return _deny(Step.REPLAY, reason, verified)
     granted = _decide(state, Candidate(credential=verified, reader=presentation.reader), now)
     return granted if isinstance(granted, Denied) else (verified, granted)
+
+
+def takes_barcodes(state: State) -> bool:
+    """Tell whether a code of another system may stand for an enrolled credential: only where numbers alone admit."""
+    return settings_of(state).minimum_assurance is Assurance.IDENTIFIER
 
 
 def _verify(state: State, presented: PresentedCredential, now: Instant) -> VerifiedCredential | Denied:

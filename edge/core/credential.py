@@ -5,7 +5,7 @@ Must not: check a signature or a clock.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum, IntEnum, unique
 from typing import Final, TypeAlias
 
@@ -14,8 +14,8 @@ from wire.errors import WireError, WireReason
 from wire.names import Assurance, PassId, Reason, Step
 from wire.passes import SignedPass
 from wire.presentation import RotatingPresentation, parse_presented
-from wire.roster import MAX_IDENTIFIER_BYTES, IdentifierForm
-from wire.text import PREFIX, from_text
+from wire.roster import MAX_IDENTIFIER_BYTES, PEPPER_BYTES, IdentifierForm, Roster, identifier_key
+from wire.text import MAX_TEXT_CHARACTERS, PREFIX, from_text
 
 
 class Medium(Enum):
@@ -129,6 +129,9 @@ class PresentedIdentifier:
 
 Presented: TypeAlias = PresentedCredential | PresentedIdentifier
 
+_HIDDEN: Final = b"?"
+NO_PEPPER: Final = bytes(PEPPER_BYTES)
+"""Hides identifiers at a door without a roster, where none is found anyway."""
 _NOT_OURS: Final = frozenset({WireReason.WRONG_PREFIX, WireReason.UNKNOWN_ALGORITHM})
 """Well-formed perhaps, but of a kind this door does not take."""
 
@@ -148,6 +151,24 @@ def read_credential(presentation: Presentation, *, takes_barcodes: bool) -> Pres
             return _read_identifier(presentation, IdentifierForm.BARCODE, Assurance.IDENTIFIER)
         return read_code(payload)
     return _read_identifier(presentation, *_IDENTIFIERS[presentation.form])
+
+
+def hide_identifier(presentation: Presentation, roster: Roster | None, *, takes_barcodes: bool) -> Presentation:
+    """Give a presentation from which the same decision follows and that tells no identifier: what may be recorded.
+
+    An identifier becomes its key in the roster; a code of another system, which may hold one, only keeps its length.
+    """
+    form, payload = presentation.form, presentation.payload
+    is_ours = form is Form.EXCHANGE or (form is Form.CODE and payload.startswith(PREFIX))
+    if is_ours or presentation.hashed:
+        return presentation
+    if form is Form.CODE and not takes_barcodes:
+        return replace(presentation, payload=_HIDDEN * min(len(payload), MAX_TEXT_CHARACTERS + 1))
+    if not 1 <= len(payload) <= MAX_IDENTIFIER_BYTES:
+        return replace(presentation, payload=_HIDDEN * min(len(payload), MAX_IDENTIFIER_BYTES + 1))
+    kind = IdentifierForm.BARCODE if form is Form.CODE else _IDENTIFIERS[form][0]
+    pepper = NO_PEPPER if roster is None else roster.pepper
+    return replace(presentation, payload=identifier_key(pepper, kind, payload), hashed=True)
 
 
 def read_code(payload: bytes) -> PresentedCredential | Denied:

@@ -3,7 +3,7 @@
 Invariant: an effect is data; the shell performs effects in the order they are given (edge/controller.py).
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 from typing import TypeAlias
 
@@ -135,7 +135,7 @@ class CheckPin:
 
     check_id: int
     verifiers: PinVerifiers
-    digits: bytes
+    digits: bytes = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,7 +19,7 @@ from edge.core.replay import ReplayMarks
 from edge.core.trust import TrustState
 from edge.core.verify import Place
 from wire.command import Command
-from wire.names import ClockState, EventKind, PassKind
+from wire.names import ClockState, EventKind, PassKind, Reason
 from wire.roster import Roster
 
 
@@ -171,6 +171,7 @@ class Noted:
 
     kind: EventKind
     reader: str | None = None
+    reason: Reason | None = None
 
 
 Input: TypeAlias = (

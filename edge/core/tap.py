@@ -114,8 +114,8 @@ def _dispatch(state: State, event: Input, now: Instant) -> Outcome:  # noqa: C90
             return _replace_policy(state, policy, kind, now)
         case RosterReplaced(roster, kind):
             return note(replace(state, roster=roster), kind, now)
-        case Noted(kind, reader):
-            return emit(state, Record(EventDraft(kind=kind, at=now, reader=reader)))
+        case Noted(kind, reader, reason):
+            return emit(state, Record(EventDraft(kind=kind, at=now, reader=reader, reason=reason)))
     assert_never(event)
 
 

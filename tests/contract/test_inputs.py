@@ -9,7 +9,7 @@ import pytest
 
 from edge.ports import InputChange, InputLine, Inputs, InputsError, LineState, Reason
 from firmware_adapters.catalogue import open_inputs
-from firmware_adapters.simulated import send_control
+from firmware_adapters.simulated import COMMANDS, send_control
 from tests.support.waiting import DEADLINE_S
 
 if TYPE_CHECKING:
@@ -35,6 +35,10 @@ class InputsBench(Protocol):
 
     async def raise_fire(self) -> None: ...
 
+    async def drive(self, line: InputLine, state: LineState) -> None:
+        """Bring a wire that stays as it is put into a state."""
+        ...
+
 
 class SimulatedBench:
     """The simulated inputs, driven through their socket."""
@@ -57,6 +61,10 @@ class SimulatedBench:
 
     async def raise_fire(self) -> None:
         await send_control(self._folder, "fire on")
+
+    async def drive(self, line: InputLine, state: LineState) -> None:
+        (command,) = [words for words, driven in COMMANDS.items() if driven == (line, state)]
+        await send_control(self._folder, command)
 
 
 _BENCHES = {"simulated": SimulatedBench}
@@ -141,6 +149,44 @@ async def test_iterating_again_tells_the_present_states_again(bench: InputsBench
         async with asyncio.timeout(0.01):
             await anext(changes)
     assert (await _present(inputs.changes()))[CONTACT] is ACTIVE
+
+
+STAYING = [line for line in InputLine if line is not REX]
+TOLD = [state for state in LineState if state is not LineState.UNKNOWN]
+
+
+@pytest.mark.parametrize("line", STAYING)
+async def test_every_wire_tells_quiet_active_and_broken(bench: InputsBench, inputs: Inputs, line: InputLine):
+    changes = inputs.changes()
+    await _present(changes)
+    for state in (LineState.FAULT, ACTIVE, INACTIVE):
+        await bench.drive(line, state)
+        assert await _next(changes) == (line, state)
+
+
+@pytest.mark.parametrize("line", STAYING)
+@pytest.mark.parametrize("state", TOLD)
+async def test_every_wire_but_the_button_is_as_it_was_after_a_restart(
+    bench: InputsBench, inputs: Inputs, line: InputLine, state: LineState
+):
+    changes = inputs.changes()
+    await _present(changes)
+    await bench.drive(line, ACTIVE if state is INACTIVE else INACTIVE)
+    await bench.drive(line, state)
+    await inputs.aclose()
+    again = bench.open()
+    told = again.changes()
+    present = dict([await _next(told) for _ in {CONTACT, REX, FIRE, line}])
+    assert (present[line], present[REX]) == (state, INACTIVE)
+    await again.aclose()
+
+
+async def test_a_wire_that_is_not_connected_says_nothing(inputs: Inputs):
+    changes = inputs.changes()
+    assert set(await _present(changes)) == {CONTACT, REX, FIRE}
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.01):
+            await anext(changes)
 
 
 async def test_a_second_iteration_at_the_same_time_is_refused(inputs: Inputs):

@@ -9,14 +9,25 @@ from typing import TYPE_CHECKING
 import pytest
 
 from edge.ports import Feedback, ReaderError, ReaderLost, Reason
-from tests.support.readers import FolderBench, Listener, ReaderBench, SerialBench, listening
+from tests.support.readers import (
+    FolderBench,
+    Listener,
+    ReaderBench,
+    SerialBench,
+    SimulatedReaderBench,
+    listening,
+)
 from tests.support.waiting import DEADLINE_S
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
 
-_BENCHES: dict[str, type[SerialBench | FolderBench]] = {"serial": SerialBench, "camera+files": FolderBench}
+_BENCHES: dict[str, type[SerialBench | FolderBench | SimulatedReaderBench]] = {
+    "serial": SerialBench,
+    "camera+files": FolderBench,
+    "simulated": SimulatedReaderBench,
+}
 
 
 @pytest.fixture(params=_BENCHES, name="bench")

@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 from edge.config import ClockConfig, load_config
 from provisioning.apply import Progress, Stage
-from provisioning.enrol import DryRun, provision_door
+from provisioning.enrol import DryRun, Provisioned, provision_door
 from provisioning.errors import Reason
 from sync.surroundings import SystemSurroundings
 from tests.support.clouds import reachable_folder
@@ -145,6 +145,19 @@ async def test_a_door_without_a_policy_is_told_what_is_missing(listener: PeerLis
     listener.overrides[DEVICE_CHANGES] = none_yet
     done = await provision(door(listener, tmp_path / "door"))
     assert done.policy_version == 0
+    assert any("policy" in step for step in done.next_steps)
+    assert not (tmp_path / "door" / "policy.cose").exists()
+
+
+async def test_a_first_policy_that_admits_nobody_is_none_and_the_installer_is_told(
+    listener: PeerListener, tmp_path: Path
+):
+    listener.cloud.policy = replace(listener.cloud.policy, levels={})
+    told: list[Progress] = []
+    done = await asyncio.to_thread(provision_door, door(listener, tmp_path / "door"), progress=told.append)
+    assert isinstance(done, Provisioned)
+    assert done.policy_version == 0
+    assert any("admits nobody" in each.outcome for each in told)
     assert any("policy" in step for step in done.next_steps)
     assert not (tmp_path / "door" / "policy.cose").exists()
 

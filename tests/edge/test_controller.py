@@ -3,143 +3,31 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import time
-from dataclasses import dataclass, field
-from datetime import UTC
 from typing import TYPE_CHECKING
 
 import pytest
 
-from edge.clock import SimulatedClock
-from edge.controller import LATE_COMMIT_S, SLOW_COMMIT_S, Controller
+from edge.controller import LATE_COMMIT_S, SLOW_COMMIT_S
 from edge.core.credential import Medium, Presentation
 from edge.core.door_state import InputLine, LineState
 from edge.core.effects import Feedback
-from edge.core.tap import LineChanged, State, Tap
-from edge.core.verify import Place
-from edge.database import Database, Identity, Journaled
-from edge.ports import Capability, ReaderError, ReaderInfo, Reason
-from edge.store import Store
-from firmware_adapters.simulated import SimulatedLock
-from tests.support.tenant import TenantKeys, p256, present
+from edge.core.tap import LineChanged, Tap
+from tests.support.rig import READER, Rig, running_rig
 from tests.support.waiting import until
-from wire.names import DeviceId, DoorId, EventKind
+from wire.event import parse_event
+from wire.names import EventKind
 from wire.names import Reason as Why
-from wire.settings import DoorSettings
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
 
-    from edge.database import Entry
-
-READER = "qr-1"
-SETTINGS = DoorSettings(release_time_ms=60)
-
-
-class ShownReader:
-    """A reader with a display whose texts a test reads; it is driven by nobody."""
-
-    def __init__(self) -> None:
-        self.info = ReaderInfo(READER, frozenset({Medium.QR}), frozenset({Capability.DISPLAY}), 1024)
-        self.shown: asyncio.Queue[Feedback] = asyncio.Queue()
-        self.broken = False
-        self.nothing: tuple[Presentation, ...] = ()
-
-    async def presentations(self) -> AsyncIterator[Presentation]:
-        for never in self.nothing:
-            yield never
-
-    async def opened(self) -> None:
-        """Always open."""
-
-    async def show(self, feedback: Feedback) -> None:
-        if self.broken:
-            raise ReaderError(Reason.LOST, what="the display is gone", remedy="plug it in")
-        self.shown.put_nowait(feedback)
-
-    async def aclose(self) -> None:
-        """Nothing to release."""
-
-
-class SlowStore(Store):
-    """The real store behind a disk that can be made to wait."""
-
-    held: asyncio.Event | None = None
-
-    def append(self, entry: Entry) -> asyncio.Future[Journaled]:
-        if self.held is None:
-            return super().append(entry)
-        return asyncio.ensure_future(self._later(entry, self.held))
-
-    async def _later(self, entry: Entry, held: asyncio.Event) -> Journaled:
-        await held.wait()
-        return await super().append(entry)
-
-
-@dataclass
-class Rig:
-    """One door, running."""
-
-    folder: Path
-    keys: TenantKeys
-    store: SlowStore
-    reader: ShownReader
-    controller: Controller
-    events: asyncio.Queue[Journaled]
-    holder: object = field(default_factory=lambda: p256("holder"))
-
-    def tap(self, index: int = 1, *, at_s: int | None = None) -> bytes:
-        holder = p256("holder")
-        text = present(self.keys.issue(holder, index=index), holder, at_s=int(time.time()) if at_s is None else at_s)
-        self.controller.feed(Tap(Presentation(READER, Medium.QR, text, time.monotonic_ns() // 1_000_000)))
-        return text
-
-    async def next_event(self, kind: EventKind) -> Journaled:
-        async with asyncio.timeout(10):
-            while True:
-                journaled = await self.events.get()
-                if journaled.event.kind is kind:
-                    return journaled
-
-    async def next_feedback(self) -> Feedback:
-        async with asyncio.timeout(10):
-            return await self.reader.shown.get()
-
-    def relay(self) -> list[dict[str, object]]:
-        file = self.folder / "relay.jsonl"
-        return [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
-
 
 @pytest.fixture
 async def rig(tmp_path: Path) -> AsyncIterator[Rig]:
-    keys = TenantKeys("north", int(time.time()) - 100)
-    identity = Identity(device=DeviceId("dev-a"), door=DoorId("main"), access_point="in")
-    store = SlowStore(Database(tmp_path / "journal.db", identity, new_epoch=bytes(8)), max_events=1_000)
-    lock = SimulatedLock(str(tmp_path))
-    reader = ShownReader()
-    events: asyncio.Queue[Journaled] = asyncio.Queue()
-    controller = Controller(
-        State(
-            place=Place(tenant="north", site="hq", door="main"),
-            trust=keys.trust_state(revoked={9}),
-            policy=keys.policy_state(UTC, settings=SETTINGS),
-        ),
-        clock=SimulatedClock(tmp_path / "offset"),
-        store=store,
-        lock=lock,
-        readers={READER: reader},
-        journaled=events.put_nowait,
-    )
-    tasks = [asyncio.create_task(controller.drive_lock()), asyncio.create_task(controller.drive_feedback(READER))]
-    yield Rig(tmp_path, keys, store, reader, controller, events)
-    controller.stop()
-    for task in tasks:
-        task.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)
-    await lock.aclose()
-    await store.aclose()
+    async with running_rig(tmp_path) as running:
+        yield running
 
 
 async def test_a_grant_is_journaled_then_the_relay_moves_then_it_relocks(rig: Rig):
@@ -231,10 +119,27 @@ async def test_a_broken_display_holds_nobody_up(rig: Rig):
     assert await rig.next_feedback() is Feedback.GRANTED
 
 
-async def test_a_lock_that_cannot_be_driven_is_journaled(rig: Rig):
-    await rig.controller._lock.aclose()
-    rig.tap()
-    await rig.next_event(EventKind.LOCK_FAILED)
+async def test_a_lock_that_cannot_be_driven_is_journaled_once_and_so_is_that_it_works_again(rig: Rig):
+    rig.lock.jammed = True
+    for index in (1, 2):
+        rig.tap(index)
+        await rig.next_event(EventKind.DOOR_RELOCKED)
+    assert rig.controller.state.door.alarms == {EventKind.LOCK_FAILED}
+    rig.lock.jammed = False
+    rig.tap(3)
+    await rig.next_event(EventKind.LOCK_RESTORED)
+    assert rig.controller.state.door.alarms == frozenset()
+    kinds = [parse_event(data).kind for _, data in await rig.store.newest_events(100)]
+    assert (kinds.count(EventKind.LOCK_FAILED), kinds.count(EventKind.LOCK_RESTORED)) == (1, 1)
+
+
+async def test_what_a_wire_said_and_since_when_is_known(rig: Rig):
+    assert rig.controller.lines == {}
+    rig.controller.feed(LineChanged(InputLine.TAMPER, LineState.FAULT))
+    said = rig.controller.lines[InputLine.TAMPER]
+    assert said.state is LineState.FAULT
+    assert said.since_ms <= time.time_ns() // 1_000_000
+    await rig.next_event(EventKind.TAMPER)
 
 
 async def test_a_flood_is_journaled_as_a_number(rig: Rig):

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import sqlite3
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
 
-from edge.core.tap import Input, PolicyReplaced, TrustReplaced
+from edge.core.tap import Input, Noted, PolicyReplaced, TrustReplaced
 from edge.core.verify import Place
-from edge.database import Database, Identity
+from edge.database import Database, Document, Identity
 from edge.materials import Materials, read_root
 from edge.store import Store
 from tests.support.tenant import TenantKeys
 from wire.errors import WireError, WireReason
-from wire.names import DeviceId, DoorId, EventKind, KeyPurpose
+from wire.names import DeviceId, DoorId, DoorMode, EventKind, KeyPurpose, Reason
+from wire.settings import DoorSettings
 from wire.status_delta import make_delta, seal_delta
 from wire.status_list import open_status_list
 
@@ -45,6 +48,19 @@ class Gate:
     def __init__(self, store: Store, keys: TenantKeys, now_s: int | None = NOW_S) -> None:
         self.told: list[Input] = []
         self.materials = Materials(store, PLACE, keys.root.public_key, self.told.append, lambda: now_s)
+
+    def refusals(self) -> list[Reason | None]:
+        """Give why rules were refused, as journaled."""
+        noted = (each for each in self.told if isinstance(each, Noted))
+        return [each.reason for each in noted if each.kind is EventKind.POLICY_REFUSED]
+
+    def held_trust(self) -> int:
+        held = self.materials.held.trust
+        return 0 if held is None else held.version
+
+    def held_policy(self) -> int:
+        held = self.materials.held.policy
+        return 0 if held is None else held.version
 
     def kinds(self) -> list[EventKind | None]:
         return [each.kind for each in self.told if isinstance(each, TrustReplaced)]
@@ -181,3 +197,104 @@ async def test_a_damaged_document_is_named_and_the_others_count(tmp_path: Path, 
     assert [fault.field for fault in faults] == ["policy"]
     assert gate.materials.held.trust is not None
     assert gate.materials.held.policy is None
+
+
+# --- the guard against lock-outs ---------------------------------------------------------------------------------
+
+
+async def test_rules_that_let_nobody_in_are_refused_and_journaled_once(gate: Gate, keys: TenantKeys, store: Store):
+    await gate.materials.accept_trust(keys.trust())
+    await gate.materials.accept_policy(keys.policy(version=1))
+    nobody = keys.sign_policy(replace(keys.policy_bundle(version=2), levels={1: ()}))
+    for _ in range(3):
+        assert await refused(gate, nobody, "policy") is WireReason.LOCKS_OUT
+    assert gate.refusals() == [Reason.LOCKS_EVERYONE_OUT]
+    assert gate.materials.held.policy is not None
+    assert gate.materials.held.policy.version == 1
+    restarted = Gate(store, keys)
+    await restarted.materials.accept_trust(keys.trust())
+    await restarted.materials.accept_policy(keys.policy(version=1))
+    assert await refused(restarted, nobody, "policy") is WireReason.LOCKS_OUT
+    assert restarted.refusals() == []
+
+
+async def test_another_version_that_lets_nobody_in_is_journaled_again(gate: Gate, keys: TenantKeys):
+    await gate.materials.accept_trust(keys.trust())
+    await gate.materials.accept_policy(keys.policy(version=1))
+    for version in (2, 3):
+        others = replace(keys.policy_bundle(version=version), levels={7: (0,)})
+        assert await refused(gate, keys.sign_policy(others), "policy") is WireReason.LOCKS_OUT
+    assert gate.refusals() == [Reason.LOCKS_EVERYONE_OUT] * 2
+
+
+async def test_a_person_may_order_that_nobody_is_let_in(gate: Gate, keys: TenantKeys):
+    await gate.materials.accept_trust(keys.trust())
+    await gate.materials.accept_policy(keys.policy(version=1))
+    blocked = keys.policy_bundle(version=2, settings=DoorSettings(mode=DoorMode.BLOCKED))
+    assert await refused(gate, keys.sign_policy(blocked), "policy") is WireReason.LOCKS_OUT
+    await gate.materials.accept_policy(keys.sign_policy(replace(blocked, locks_out=True)))
+    await gate.materials.accept_policy(keys.policy(version=3))
+    assert gate.refusals() == [Reason.LOCKS_EVERYONE_OUT]
+
+
+async def test_first_rules_that_let_nobody_in_are_none(tmp_path: Path, store: Store, keys: TenantKeys):
+    keys.write_materials(tmp_path)
+    (tmp_path / "policy.cose").write_bytes(keys.sign_policy(replace(keys.policy_bundle(), levels={})))
+    refusals = []
+    for _ in range(2):
+        gate = Gate(store, keys)
+        assert [fault.reason for fault in await gate.materials.load(tmp_path)] == [WireReason.LOCKS_OUT]
+        assert gate.materials.faults
+        assert gate.materials.held.policy is None
+        refusals += gate.refusals()
+    assert refusals == [Reason.LOCKS_EVERYONE_OUT]
+
+
+# --- what the store keeps ----------------------------------------------------------------------------------------
+
+
+async def kept_twice(store: Store, keys: TenantKeys, folder: Path) -> None:
+    """Let a door take two versions of trust and rules."""
+    keys.write_materials(folder)
+    gate = Gate(store, keys)
+    assert await gate.materials.load(folder) == []
+    await gate.materials.accept_trust(keys.trust(2))
+    await gate.materials.accept_policy(keys.policy(version=2))
+
+
+@pytest.mark.parametrize("kind", [Document.TRUST, Document.POLICY])
+async def test_the_newest_document_that_can_be_opened_counts(
+    tmp_path: Path, store: Store, keys: TenantKeys, kind: Document
+):
+    await kept_twice(store, keys, tmp_path)
+    await store.put_document(kind, 2, b"\x00")
+    gate = Gate(store, keys)
+    assert [fault.field for fault in await gate.materials.load(tmp_path)] == [kind.value]
+    assert (gate.held_trust(), gate.held_policy()) == ((1, 2) if kind is Document.TRUST else (2, 1))
+    await gate.materials.accept_trust(keys.trust(2))
+    await gate.materials.accept_policy(keys.policy(version=2))
+    again = Gate(store, keys)
+    assert await again.materials.load(tmp_path) == []
+    assert (again.held_trust(), again.held_policy()) == (2, 2)
+
+
+async def test_what_provisioning_left_counts_when_nothing_kept_can_be_opened(
+    tmp_path: Path, store: Store, keys: TenantKeys
+):
+    await kept_twice(store, keys, tmp_path)
+    with sqlite3.connect(tmp_path / "journal.db") as raw:
+        raw.execute("UPDATE document SET bytes = x'00' WHERE kind = 'policy'")
+    raw.close()
+    gate = Gate(store, keys)
+    assert len(await gate.materials.load(tmp_path)) == 2
+    assert gate.held_policy() == 1
+
+
+async def test_rules_that_were_taken_in_time_outlive_the_key_that_signed_them(
+    tmp_path: Path, store: Store, keys: TenantKeys
+):
+    await kept_twice(store, keys, tmp_path)
+    late = Gate(store, keys, NOW_S + 400 * 86_400)
+    assert await late.materials.load(tmp_path) == []
+    assert late.held_policy() == 2
+    assert await refused(late, keys.policy(version=3), "policy") is WireReason.OUT_OF_RANGE

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
 
 from edge.core.effects import EventDraft, ReplayMark
 from edge.core.instant import Instant
+from edge.core.memory import Memo, MemoKind, Memory
 from edge.core.replay import horizon_of
-from edge.database import REPLAY_HORIZON, Database, Document, Entry, HeadMismatchError, Identity
+from edge.database import REPLAY_HORIZON, DamagedError, Database, Document, Entry, HeadMismatchError, Identity
 from edge.schema import MIGRATIONS, SchemaTooNewError, migrate
 from edge.store import Store, StoreError, StoreReason, open_database
 from wire.batch import Acknowledgement
+from wire.errors import WireError
 from wire.event import CHAIN_START, chain_hash, parse_event
 from wire.names import ClockState, DeviceId, DoorId, EventKind
 from wire.status_list import StatusList
@@ -86,6 +89,76 @@ async def test_a_mark_is_committed_with_its_event(store: Store):
     assert await store.replay_marks() == [(bytes(32), 5_000)]
     await store.forget_marks(5_001)
     assert await store.replay_marks() == []
+
+
+PRESENT = Memo(MemoKind.PRESENCE, b"holder-1", (5, NOW.wall_s))
+
+
+def remembered(path: Path, *memos: Memo) -> Memory:
+    """Commit an event with these memos, and give what the next start recalls."""
+    opened = database(path)
+    opened.append([Entry(draft=note().draft, memos=memos)])
+    opened.close()
+    again = database(path)
+    again.close()
+    return again.recalled
+
+
+def test_memos_are_committed_with_their_event_and_recalled_at_the_next_start(tmp_path: Path):
+    command = Memo(MemoKind.COMMAND, b"", (2**63 - 1, NOW.wall_s))
+    recalled = remembered(tmp_path / "journal.db", PRESENT, command)
+    assert recalled == Memory().with_memos([PRESENT, command])
+    assert recalled.present.get(5) == 1
+
+
+def test_a_later_memo_about_the_same_thing_counts_and_none_forgets(tmp_path: Path):
+    path = tmp_path / "journal.db"
+    moved = replace(PRESENT, value=(6, NOW.wall_s + 1))
+    assert remembered(path, PRESENT, moved) == Memory().with_memo(moved)
+    assert remembered(path, replace(PRESENT, value=None)) == Memory()
+
+
+def test_a_memo_is_not_written_without_its_event(tmp_path: Path):
+    path = tmp_path / "journal.db"
+    opened = database(path)
+    bad = Entry(draft=EventDraft(kind=EventKind.STARTED, at=NOW, reader="Not A Name"), memos=(PRESENT,))
+    with pytest.raises(WireError):
+        opened.append([bad])
+    opened.close()
+    again = database(path)
+    again.close()
+    assert again.recalled == Memory()
+
+
+def test_a_memo_of_a_newer_release_is_left_alone_and_one_that_is_none_is_damage(tmp_path: Path):
+    path = tmp_path / "journal.db"
+    database(path).close()
+    with sqlite3.connect(path) as raw:
+        raw.execute("INSERT INTO memo VALUES (99, x'', x'01')")
+    raw.close()
+    later = database(path)
+    later.close()
+    assert later.recalled == Memory()
+    for value in (b"\x00", b"", bytes(9)):
+        with sqlite3.connect(path) as raw:
+            raw.execute("INSERT OR REPLACE INTO memo VALUES (1, x'', ?)", (value,))
+        raw.close()
+        with pytest.raises(DamagedError):
+            database(path)
+    again, aside = open_database(path, IDENTITY, new_epoch=b"epoch-02")
+    again.close()
+    assert aside is not None
+
+
+def test_a_database_of_the_release_before_is_brought_up_to_date(tmp_path: Path):
+    path = tmp_path / "journal.db"
+    raw = sqlite3.connect(path, isolation_level=None)
+    migrate(raw, MIGRATIONS[:1])
+    raw.execute("INSERT INTO fact_number VALUES ('boot', 7)")
+    raw.close()
+    opened = database(path)
+    opened.close()
+    assert (opened.boot, opened.recalled) == (8, Memory())
 
 
 async def test_what_a_forgotten_mark_stood_for_is_remembered_by_its_time(store: Store):
@@ -248,11 +321,11 @@ def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path):
 
 
 async def test_documents_are_kept_by_version_and_bounded(store: Store):
-    assert await store.newest_document(Document.TRUST) is None
+    assert await store.documents(Document.TRUST) == []
     for version in range(1, 30):
         await store.put_document(Document.TRUST, version, b"trust %d" % version)
-    assert await store.newest_document(Document.TRUST) == b"trust 29"
-    assert await store.newest_document(Document.POLICY) is None
+    assert await store.documents(Document.TRUST) == [b"trust %d" % version for version in range(29, 13, -1)]
+    assert await store.documents(Document.POLICY) == []
 
 
 def status(bits: bytes, sequence: int) -> StatusList:
@@ -269,5 +342,5 @@ async def test_a_status_list_is_kept_in_chunks_and_may_shrink(store: Store):
 
 async def test_numbers_are_kept(store: Store):
     assert await store.number("floor_ms") == 0
-    await store.set_number("floor_ms", 17)
-    assert await store.number("floor_ms") == 17
+    await store.set_numbers({"floor_ms": 17, "known_ms": 18})
+    assert (await store.number("floor_ms"), await store.number("known_ms")) == (17, 18)

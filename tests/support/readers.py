@@ -6,22 +6,25 @@ import asyncio
 import contextlib
 import io
 import os
+import socket
 import tty
 from typing import TYPE_CHECKING, Protocol
 
 import segno
 
-from edge.ports import Reader, ReaderError
+from edge.ports import Presentation, Reader, ReaderError
 from firmware_adapters.camera import CameraReader
 from firmware_adapters.catalogue import open_reader
 from firmware_adapters.serial_qr import SerialQrReader
+from firmware_adapters.simulated_reader import SimulatedReader
+from firmware_adapters.simulated_socket import short_socket_path
 from tests.support.waiting import DEADLINE_S
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
 
-    from edge.ports import Presentation
+    from edge.ports import Reading
 
 # What waits to be looked at; no test presents more.
 _MOST_HEARD = 256
@@ -32,12 +35,12 @@ class Listener:
 
     def __init__(self, reader: Reader) -> None:
         self.reader = reader
-        self._heard: asyncio.Queue[Presentation] = asyncio.Queue(_MOST_HEARD)
+        self._heard: asyncio.Queue[Reading] = asyncio.Queue(_MOST_HEARD)
         self._task = asyncio.create_task(self._listen())
 
     async def _listen(self) -> None:
-        async for presentation in self.reader.presentations():
-            await self._heard.put(presentation)
+        async for reading in self.reader.presentations():
+            await self._heard.put(reading)
 
     async def opened(self) -> None:
         """Wait until the device is open; raise what ended the iteration before."""
@@ -52,6 +55,12 @@ class Listener:
 
     async def next(self) -> Presentation:
         """Return the next presentation; raise what ended the iteration when there is none."""
+        reading = await self.next_reading()
+        assert isinstance(reading, Presentation)
+        return reading
+
+    async def next_reading(self) -> Reading:
+        """Return what is read next, be it a PIN; raise what ended the iteration when there is nothing."""
         waiting = asyncio.create_task(self._heard.get())
         try:
             async with asyncio.timeout(DEADLINE_S):
@@ -173,6 +182,46 @@ def qr_png(payload: bytes | str, *, scale: int = 4) -> bytes:
     image = io.BytesIO()
     segno.make(payload, error="l", micro=False).save(image, kind="png", scale=scale, border=4)
     return image.getvalue()
+
+
+class SimulatedReaderBench:
+    """A simulated reader, played through its socket."""
+
+    def __init__(self, folder: Path) -> None:
+        # Deeper than the 108 bytes of a Unix socket's address.
+        self.folder = folder / ("deep" * 20) / "door"
+        self.folder.mkdir(parents=True)
+        self._line: socket.socket | None = None
+        reader = open_reader(f"simulated://{self.folder}", "reader-1")
+        assert isinstance(reader, SimulatedReader)
+        self.reader = reader
+
+    def send(self, line: bytes) -> None:
+        """Send a line as it is; nobody waits for the answer."""
+        if self._line is None:
+            self._line = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+            with short_socket_path(self.folder, "reader-reader-1.sock") as path:
+                self._line.connect(path)
+        self._line.sendall(line + b"\n")
+
+    def present(self, payload: bytes) -> None:
+        self.send(b"code " + payload)
+
+    def lose(self) -> None:
+        self._hang_up()
+        self.folder.rename(self.folder.with_suffix(".away"))
+
+    def restore(self) -> None:
+        self._hang_up()
+        self.folder.with_suffix(".away").rename(self.folder)
+
+    def dispose(self) -> None:
+        self._hang_up()
+
+    def _hang_up(self) -> None:
+        if self._line is not None:
+            self._line.close()
+            self._line = None
 
 
 class FolderBench:

@@ -105,7 +105,10 @@ class TenantKeys:
 
     def policy(self, door: str = "main", *, version: int = 1, settings: DoorSettings | None = None) -> bytes:
         """Sign that policy."""
-        bundle = self.policy_bundle(door, version=version, settings=settings)
+        return self.sign_policy(self.policy_bundle(door, version=version, settings=settings))
+
+    def sign_policy(self, bundle: PolicyBundle) -> bytes:
+        """Sign any policy."""
         return seal_policy(bundle, self.signers[KeyPurpose.POLICY])
 
     def roster(

@@ -70,9 +70,9 @@ def test_an_unknown_scheme_is_told_which_there_are():
 
 
 def test_a_scheme_of_another_kind_is_told_so():
-    error = fault("simulated:///tmp/door")
+    error = fault("serial:///dev/ttyDW0", Kind.LOCK)
     assert error.fault is AddressFault.UNKNOWN_SCHEME
-    assert "is for locks and inputs, not readers" in error.what
+    assert "is for readers, not locks" in error.what
 
 
 @pytest.mark.parametrize(

@@ -30,7 +30,7 @@ from edge.config import (
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-KNOWN = KnownSchemes(readers=("serial", "camera"), locks=("simulated", "relay"), inputs=("simulated",))
+KNOWN = KnownSchemes(readers=("serial", "camera", "simulated"), locks=("simulated", "relay"), inputs=("simulated",))
 
 GOOD = """\
 [device]
@@ -268,6 +268,16 @@ def test_a_twins_clock_needs_a_twins_lock(problems: Callable[[str], tuple[Proble
     text = GOOD.replace("simulated:///tmp/twin", "relay:1") + '[clock]\nsource = "simulated"\n'
     (problem,) = problems(text)
     assert (problem.line, problem.key) == (21, "clock.source")
+    assert "simulated lock only" in problem.expected
+
+
+def test_a_twins_reader_needs_a_twins_lock(
+    load: Callable[[str], EdgeConfig], problems: Callable[[str], tuple[Problem, ...]]
+):
+    text = GOOD.replace("camera:0", "Simulated:///tmp/twin")
+    assert load(text).readers[1].url == "Simulated:///tmp/twin"
+    (problem,) = problems(text.replace('url = "simulated:///tmp/twin"', 'url = "relay:1"'))
+    assert (problem.line, problem.key) == (16, "reader.url")
     assert "simulated lock only" in problem.expected
 
 
