@@ -54,7 +54,8 @@ def _document(path: Path, timezone: str | None) -> PolicyBundle:
         import msgspec  # noqa: PLC0415 - a part that a door does not have
 
         from cloud.errors import CloudError  # noqa: PLC0415 - the same
-        from cloud.issuing.policy_models import PolicyDocument, to_bundle  # noqa: PLC0415 - the same
+        from cloud.issuing.policy_bundle import to_bundle  # noqa: PLC0415 - the same
+        from cloud.issuing.policy_models import PolicyDocument  # noqa: PLC0415 - the same
     except ModuleNotFoundError as error:
         raise CliError(
             ExitCode.MISSING_PART,

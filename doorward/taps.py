@@ -14,9 +14,9 @@ from typing import Any, Final, TypeVar
 from doorward.output import Json, rfc3339
 from doorward.recordings import Recorded, Span
 from doorward.records import flag_names
-from edge.core.credential import Presentation, read_credential
-from edge.core.effects import Denied
+from edge.core.admission import identify
 from edge.core.tap import Tap
+from edge.core.verify import VerifiedCredential
 from edge.rerun import Pair, Remade
 from wire.codec import MAX_TIME_MS
 from wire.event import Event
@@ -30,12 +30,18 @@ _E = TypeVar("_E", bound=IntEnum)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Facts:
-    """What policy is told of a verified credential."""
+    """What policy is told of a verified credential.
+
+    Attributes:
+        holder: the same for every pass of one phone, at most 8 bytes; pin: whether this holder has one.
+    """
 
     kind: PassKind
     flags: PassFlags
     access_levels: tuple[int, ...]
     assurance: Assurance
+    holder: bytes
+    pin: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,39 +71,64 @@ class TapError(Exception):
 
 
 def decided_taps(recorded: Recorded, span: Span, progress: Callable[[int], None]) -> Iterator[DecidedTap]:
-    """Give the taps of a range that were decided one by one, as the journal has them; raises as `Recorded.steps`."""
+    """Give the taps of a range that were decided one by one, as the journal has them; raises as `Recorded.steps`.
+
+    Who waited for a PIN or for others was decided by a later input; what is known of a credential is kept until then.
+    """
+    known: dict[bytes, _Presented] = {}
     for step in recorded.steps(span, progress):
-        if isinstance(step, Remade) and isinstance(step.event, Tap):
-            for pair in step.pairs:
-                event = None if pair.row is None else pair.row.event
-                if pair.seq in span and event is not None and event.granted is not None:
-                    yield _tap(pair, event, step.event.presentation)
+        if not isinstance(step, Remade):
+            continue
+        shown = _look_at(step)
+        if shown is not None and shown.verified is not None:
+            known[shown.verified.credential] = shown
+        for pair in step.pairs:
+            event = None if pair.row is None else pair.row.event
+            if pair.seq in span and event is not None and event.granted is not None:
+                yield _tap(pair, event, known.get(event.credential or b"", shown))
 
 
-def _tap(pair: Pair, event: Event, presentation: Presentation) -> DecidedTap:
+@dataclass(frozen=True, slots=True)
+class _Presented:
+    """What was presented where; `verified` is None for what did not hold."""
+
+    reader: str
+    verified: VerifiedCredential | None
+
+
+def _look_at(step: Remade) -> _Presented | None:
+    if not isinstance(step.event, Tap):
+        return None
+    presentation = step.event.presentation
+    found = identify(step.before, presentation, step.now)
+    return _Presented(presentation.reader, found if isinstance(found, VerifiedCredential) else None)
+
+
+def _tap(pair: Pair, event: Event, shown: _Presented | None) -> DecidedTap:
     asked = event.granted or (event.step is not None and event.step >= Step.DOOR_MODE)
+    verified = shown.verified if shown is not None and asked else None
     return DecidedTap(
         seq=pair.seq,
         at_ms=event.wall_ms,
         clock=event.clock,
-        reader=presentation.reader,
+        reader=event.reader or "",
         granted=bool(event.granted),
         step=event.step,
         reason=event.reason,
         rule=event.rule,
         credential=event.credential,
-        facts=_facts(presentation) if asked else None,
+        facts=None if verified is None else _facts(verified),
     )
 
 
-def _facts(presentation: Presentation) -> Facts | None:
-    """Read what a credential says of itself; that it was verified is known from how far its tap came."""
-    credential = read_credential(presentation.payload)
-    if isinstance(credential, Denied):
-        return None
-    claims = credential.signed_pass.unverified
+def _facts(verified: VerifiedCredential) -> Facts:
     return Facts(
-        kind=claims.kind, flags=claims.flags, access_levels=claims.access_levels, assurance=credential.assurance
+        kind=verified.kind,
+        flags=verified.flags,
+        access_levels=verified.access_levels,
+        assurance=verified.assurance,
+        holder=verified.holder,
+        pin=verified.pin is not None,
     )
 
 
@@ -126,6 +157,8 @@ def _facts_record(facts: Facts) -> dict[str, Json]:
         "flags": flag_names(facts.flags),
         "access_levels": list(facts.access_levels),
         "assurance": int(facts.assurance),
+        "holder": facts.holder.hex(),
+        "pin": facts.pin,
     }
 
 
@@ -172,13 +205,15 @@ def _parse_facts(record: dict[str, Any]) -> Facts:
     for name in record["flags"]:
         flags |= PassFlags[name.upper()]
     levels = record["access_levels"]
-    if not all(type(level) is int for level in levels):
+    if not all(type(level) is int for level in levels) or type(record["pin"]) is not bool:
         raise TypeError(levels)
     return Facts(
         kind=_named(PassKind, record["kind"].upper()),
         flags=flags,
         access_levels=tuple(levels),
         assurance=Assurance(record["assurance"]),
+        holder=bytes.fromhex(record["holder"]),
+        pin=record["pin"],
     )
 
 

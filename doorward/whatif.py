@@ -10,16 +10,21 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from doorward.taps import DecidedTap, Facts
+from edge.core.companions import refused_by_pin
 from edge.core.effects import Denied
 from edge.core.instant import Instant
-from edge.core.policy import Granted, PolicyState, decide
+from edge.core.memory import Memory
+from edge.core.policy import Granted, PolicyState, Situation, decide
 from edge.core.trust import Revocation
 from edge.core.verify import VerifiedCredential
-from wire.names import PassId, Reason, Tenant
-from wire.passes import Pass
+from wire.names import Reason
+from wire.roster import PinVerifiers
 
-_BEFORE_POLICY: Final = ("max_revocation_age_s", "staleness", "recently_issued_s")
-"""Settings that decide before policy is asked: what a change of them does is not seen here."""
+_UNSEEN: Final = (
+    *("max_revocation_age_s", "staleness", "recently_issued_s", "printed_uses"),
+    *("interlock", "two_person", "escorts", "companion_ms", "pin_attempts", "pin_block_s"),
+)
+"""Settings that decide before policy is asked, or by what others do: what a change of them does is not seen here."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,13 +69,14 @@ class PolicyDiff:
 
 
 def compare_policies(old: PolicyState, new: PolicyState, taps: Iterable[DecidedTap]) -> PolicyDiff:
-    """Decide every tap under both policies."""
+    """Decide every tap under both policies, each with the presence that its own grants lead to."""
     diff = PolicyDiff()
+    under_old, under_new = _Side(old), _Side(new)
     for tap in taps:
         if tap.facts is None:
             diff.not_asked += 1
             continue
-        change = Change(tap, _decide(tap, tap.facts, old), _decide(tap, tap.facts, new))
+        change = Change(tap, under_old.decide(tap, tap.facts), under_new.decide(tap, tap.facts))
         opens = isinstance(change.old, Granted), isinstance(change.new, Granted)
         diff.otherwise += tap.granted is not opens[0]
         match opens:
@@ -87,26 +93,45 @@ def compare_policies(old: PolicyState, new: PolicyState, taps: Iterable[DecidedT
 
 def unseen_settings(old: PolicyState, new: PolicyState) -> list[str]:
     """Name the settings in which two policies differ and whose effect on these taps is not seen."""
-    return [name for name in _BEFORE_POLICY if getattr(old.bundle.settings, name) != getattr(new.bundle.settings, name)]
+    return [name for name in _UNSEEN if getattr(old.bundle.settings, name) != getattr(new.bundle.settings, name)]
 
 
-def _decide(tap: DecidedTap, facts: Facts, policy: PolicyState) -> Granted | Denied:
-    """Ask the core, as of then; the only place that does."""
-    now = Instant(wall_ms=tap.at_ms, monotonic_ms=0, clock=tap.clock)
-    return decide(_as_verified(tap, facts), policy, now)
+class _Side:
+    """One policy, and who is where by the grants that it gave; nobody is anywhere at first."""
+
+    def __init__(self, policy: PolicyState) -> None:
+        self._policy = policy
+        self._memory = Memory()
+
+    def decide(self, tap: DecidedTap, facts: Facts) -> Granted | Denied:
+        """Ask the core, as of then; the only place that does."""
+        now = Instant(wall_ms=tap.at_ms, monotonic_ms=0, clock=tap.clock)
+        situation = Situation(reader=tap.reader, interlocked=False, memory=self._memory)
+        credential = _as_verified(tap, facts)
+        found = decide(credential, self._policy, situation, now)
+        if isinstance(found, Denied):
+            return found
+        refused = refused_by_pin(credential, self._policy.bundle.settings, self._memory, now)
+        if refused is not None:
+            return refused
+        self._memory = self._memory.with_memos(found.memos)
+        return found
 
 
 def _as_verified(tap: DecidedTap, facts: Facts) -> VerifiedCredential:
-    claims = Pass(
-        issuer=Tenant(""),
-        pass_id=PassId(tap.credential or b""),
-        issued_at_s=0,
-        not_before_s=None,
-        expires_at_s=0,
-        holder_key=None,
+    return VerifiedCredential(
+        credential=tap.credential or b"",
         kind=facts.kind,
         flags=facts.flags,
         access_levels=facts.access_levels,
+        expires_at_s=None,
+        assurance=facts.assurance,
+        replay_key=None,
+        holder_key=facts.holder,
+        revocation=Revocation(revoked=False, sequence=0, age_s=0, expired=False),
+        pin=_SOME_PIN if facts.pin else None,
     )
-    revocation = Revocation(revoked=False, sequence=0, age_s=0, expired=False)
-    return VerifiedCredential(claims=claims, assurance=facts.assurance, replay_key=None, revocation=revocation)
+
+
+_SOME_PIN: Final = PinVerifiers(salt=b"", pin=b"", duress=None)
+"""That there is one is all that is asked here."""

@@ -44,6 +44,10 @@ REPLAY_HORIZON: Final = "replay_horizon_ms"
 """Presentations signed up to here may have had a mark that is forgotten (edge/core/replay.py)."""
 
 
+PAST_ROSTERS: Final = 256
+"""Replaced deltas kept for decisions that are run again: ten days of hourly refreshes, which take 300 bytes each."""
+
+
 class Document(Enum):
     """Kinds of signed documents."""
 
@@ -404,6 +408,7 @@ class Database:
         with self._transaction():
             self.set_number(ROSTER_SNAPSHOT, self.number(ROSTER_SNAPSHOT) + 1)
             self._connection.execute("DELETE FROM roster_delta")
+            self._connection.execute("DELETE FROM roster_past")
 
     def drop_roster_parts(self) -> bool:
         """Delete some parts that are not in force; tells whether there were any."""
@@ -435,7 +440,16 @@ class Database:
         """
         run = self._connection.execute
         with self._transaction():
+            run(
+                "INSERT OR REPLACE INTO roster_past SELECT version, bytes FROM roster_delta WHERE changed = 0 OR ?",
+                (alone,),
+            )
             run("DELETE FROM roster_delta WHERE changed = 0 OR ?", (alone,))
+            run(
+                "DELETE FROM roster_past WHERE version NOT IN"
+                " (SELECT version FROM roster_past ORDER BY version DESC LIMIT ?)",
+                (PAST_ROSTERS,),
+            )
             run("INSERT INTO roster_delta VALUES (?, ?, ?)", (version, changed, data))
             count, size_bytes = run("SELECT count(*), sum(length(bytes)) FROM roster_delta").fetchone()
         return count, size_bytes

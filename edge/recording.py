@@ -14,14 +14,29 @@ from typing import Final, Protocol, cast, get_args
 
 import cbor2
 
-from edge.core import credential, door, effects, flood, instant, replay, tap, verify
+from edge.core import (
+    companions,
+    credential,
+    door_state,
+    effects,
+    flood,
+    instant,
+    memory,
+    orders,
+    replay,
+    state,
+    trust,
+    verify,
+)
 from edge.core.instant import Instant
 from edge.core.policy import PolicyState
-from edge.core.tap import Input, State
+from edge.core.state import Input, State
 from edge.core.trust import TrustState
 from edge.recording_forms import Form, Forms, Substitute, unknown, unreadable
 from wire.codec import Value, decode, head
+from wire.command import Command
 from wire.errors import WireError
+from wire.roster import PinVerifiers, Roster
 
 MAX_RUN_BYTES: Final = 1024 * 1024
 """Of inputs that were joined; the recorder joins at most 64 KiB."""
@@ -40,6 +55,7 @@ class Kept(Enum):
     TRUST = "trust"
     POLICY = "policy"
     STATUS = "status"
+    ROSTER = "roster"
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +92,13 @@ class TrustReference:
     statuses: tuple[StatusReference, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class RosterReference:
+    """A roster, by its version."""
+
+    version: int
+
+
 class Retained(Protocol):
     """Where what a recording names is found again; its methods raise `RecordingError` NOT_KEPT."""
 
@@ -87,23 +110,41 @@ class Retained(Protocol):
         """Give keys and lists."""
         ...
 
+    def roster(self, reference: RosterReference) -> Roster:
+        """Give the enrolled credentials."""
+        ...
+
 
 # --- the closed world ------------------------------------------------------------------------------------------
 
 KNOWN: Final = frozenset(
     {
+        Command,
+        PinVerifiers,
+        companions.Candidate,
+        companions.Companions,
+        companions.Host,
+        companions.Waiting,
+        credential.PinEntry,
         credential.Presentation,
-        door.DoorState,
+        door_state.DoorState,
         effects.Grant,
         effects.ReplayMark,
         flood.Flood,
         instant.Instant,
+        memory.Memo,
+        memory.Memory,
+        orders.Orders,
+        orders.StaffTap,
         replay.ReplayMarks,
-        tap.Awaited,
-        tap.State,
+        state.State,
+        state.Underway,
+        trust.Revocation,
         verify.Place,
-        *get_args(tap.Input),
+        verify.VerifiedCredential,
+        *get_args(state.Input),
         PolicyReference,
+        RosterReference,
         StatusReference,
         TrustReference,
     }
@@ -129,6 +170,7 @@ class RecordingWriter:
             {
                 PolicyState: Substitute(PolicyReference, self._policy, _never),
                 TrustState: Substitute(TrustReference, self._trust, _never),
+                Roster: Substitute(RosterReference, self._roster, _never),
             },
         )
         self._input = forms.of(tuple[Instant, Input])
@@ -142,9 +184,9 @@ class RecordingWriter:
         """
         return self._written(self._input, (now, event))
 
-    def state(self, state: State) -> Written:
+    def state(self, whole: State) -> Written:
         """Write a state; raises as `input`."""
-        return self._written(self._state, state)
+        return self._written(self._state, whole)
 
     def _written(self, form: Form, value: object) -> Written:
         self._named.clear()
@@ -156,14 +198,19 @@ class RecordingWriter:
         return PolicyReference(version)
 
     def _trust(self, value: object) -> TrustReference:
-        trust = cast("TrustState", value)
+        believed = cast("TrustState", value)
         statuses = tuple(
             StatusReference(number, held.sequence, held.issued_at_s, held.expires_at_s)
-            for number, held in sorted(trust.statuses.items())
+            for number, held in sorted(believed.statuses.items())
         )
-        self._named.append(Named(Kept.TRUST, 0, trust.bundle.version))
+        self._named.append(Named(Kept.TRUST, 0, believed.bundle.version))
         self._named.extend(Named(Kept.STATUS, each.list_id, each.sequence) for each in statuses)
-        return TrustReference(trust.bundle.version, statuses)
+        return TrustReference(believed.bundle.version, statuses)
+
+    def _roster(self, value: object) -> RosterReference:
+        version = cast("Roster", value).version
+        self._named.append(Named(Kept.ROSTER, 0, version))
+        return RosterReference(version)
 
 
 def _never(value: object) -> object:
@@ -190,6 +237,7 @@ class RecordingReader:
                     PolicyReference, _never, lambda it: retained.policy(cast("PolicyReference", it))
                 ),
                 TrustState: Substitute(TrustReference, _never, lambda it: retained.trust(cast("TrustReference", it))),
+                Roster: Substitute(RosterReference, _never, lambda it: retained.roster(cast("RosterReference", it))),
             },
         )
         self._inputs = forms.of(tuple[tuple[Instant, Input], ...])

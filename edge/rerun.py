@@ -5,13 +5,13 @@ Must not: ask a clock, or the world; what is not recorded does not exist here.
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from itertools import pairwise
 from typing import Final, TypeAlias
 
-from edge.core.effects import CommitGrant, Effect, EventDraft, Record
+from edge.core.effects import Effect, EventDraft, Journaling
 from edge.core.instant import Instant
-from edge.core.tap import Input, handle
+from edge.core.tap import Input, State, handle
 from edge.recording import RecordingReader
 from edge.recording_tables import BOOT_SHIFT, Segment
 from wire.errors import WireError
@@ -48,11 +48,12 @@ class Pair:
 
 @dataclass(frozen=True, slots=True)
 class Remade:
-    """One input that was run again."""
+    """One input that was run again, from the state before it."""
 
     event: Input
     now: Instant
     pairs: tuple[Pair, ...]
+    before: State
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,8 +89,9 @@ def rerun(segment: Segment, reader: RecordingReader) -> Iterator[Step]:
         for event, now in reader.inputs(data):
             if held is not None:
                 yield held
-            state, effects = handle(state, event, now)
-            held = Remade(event, now, place.pair(_drafts(effects), now))
+            before = state
+            state, effects = handle(before, event, now)
+            held = Remade(event, now, place.pair(_drafts(effects), now), before)
     whole = segment.next_state is not None
     if held is not None:
         yield held if whole else _without_lost(held)
@@ -102,12 +104,12 @@ def rerun(segment: Segment, reader: RecordingReader) -> Iterator[Step]:
 
 
 def _drafts(effects: Sequence[Effect]) -> list[EventDraft]:
-    return [effect.draft for effect in effects if isinstance(effect, Record | CommitGrant)]
+    return [effect.draft for effect in effects if isinstance(effect, Journaling)]
 
 
 def _without_lost(last: Remade) -> Remade:
     """Leave out what the last input before a gap caused and the journal did not get: that is what made the gap."""
-    return Remade(last.event, last.now, tuple(each for each in last.pairs if each.row is not None))
+    return replace(last, pairs=tuple(each for each in last.pairs if each.row is not None))
 
 
 class _Place:

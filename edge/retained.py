@@ -11,7 +11,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from edge.core.policy import PolicyState
 from edge.core.trust import HeldStatus, PassMemo, TrustState
-from edge.recording import Kept, PolicyReference, StatusReference, TrustReference
+from edge.recording import Kept, PolicyReference, RosterReference, StatusReference, TrustReference
 from edge.recording_forms import RecordingError, RecordingReason, unreadable
 from edge.recording_tables import reading
 from edge.schema import MIGRATIONS
@@ -21,9 +21,16 @@ from wire.errors import WireError
 from wire.keys import PublicKey
 from wire.names import KeyId, KeyPurpose
 from wire.policy import MAX_POLICY_BYTES, PolicyBundle, open_policy
+from wire.roster import MAX_ROSTER_BYTES, Roster, open_roster
+from wire.roster_delta import MAX_ROSTER_DELTA_BYTES, RosterDelta, apply_roster_deltas, open_roster_delta
 from wire.trust import TrustBundle, open_trust
 
 READ_DEADLINE_S = 5.0
+_SNAPSHOT = (
+    "SELECT bytes FROM roster_part WHERE snapshot ="
+    " coalesce((SELECT value FROM fact_number WHERE name = 'roster_snapshot'), 0) ORDER BY number"
+)
+_DELTAS = "SELECT bytes FROM roster_delta UNION ALL SELECT bytes FROM roster_past"
 
 
 class OtherSchemaError(Exception):
@@ -64,6 +71,7 @@ class StoredDocuments:
         self._memo = PassMemo()
         self._bundles: dict[int, TrustBundle] = {}
         self._policies: dict[int, PolicyState] = {}
+        self._roster: Roster | None = None
         self._newest: tuple[TrustReference, TrustState] | None = None
 
     def policy(self, reference: PolicyReference) -> PolicyState:
@@ -84,8 +92,7 @@ class StoredDocuments:
     def _policy_bundle(self, version: int) -> PolicyBundle:
         data = self._document(Kept.POLICY, version)
         try:
-            envelope = parse_envelope(data, field="policy", max_bytes=MAX_POLICY_BYTES)
-            bundle = open_policy(data, self._policy_key(parse_key_header(envelope.protected, "policy")[1]))
+            bundle = open_policy(data, self._signer(data, "policy", MAX_POLICY_BYTES))
         except WireError as error:
             raise unreadable(f"policy {version}") from error
         if bundle.version != version:
@@ -137,6 +144,38 @@ class StoredDocuments:
             expires_at_s=reference.expires_at_s,
             bits=bits,
         )
+
+    def roster(self, reference: RosterReference) -> Roster:
+        """Find enrolled credentials, by the snapshot and the deltas that lead from it; raises as `policy`."""
+        version = reference.version
+        if self._roster is None or self._roster.version != version:
+            try:
+                self._roster = self._roster_at(version)
+            except WireError as error:
+                raise unreadable(f"roster {version}") from error
+        return self._roster
+
+    def _roster_at(self, version: int) -> Roster:
+        with reading(self._connection):
+            snapshot = b"".join(row[0] for row in self._connection.execute(_SNAPSHOT).fetchall())
+            stored = [row[0] for row in self._connection.execute(_DELTAS).fetchall()]
+        if not snapshot:
+            raise RecordingError(RecordingReason.NOT_KEPT, f"roster {version}")
+        first = open_roster(snapshot, self._signer(snapshot, "roster", MAX_ROSTER_BYTES))
+        found = [open_roster_delta(data, self._signer(data, "delta", MAX_ROSTER_DELTA_BYTES)) for data in stored]
+        by_version = {delta.version: delta for delta in found}
+        path: list[RosterDelta] = []
+        while version != first.version:
+            delta = by_version.get(version)
+            if delta is None:
+                raise RecordingError(RecordingReason.NOT_KEPT, f"roster {version}")
+            path.append(delta)
+            version = delta.base_version
+        return apply_roster_deltas(first, path[::-1])
+
+    def _signer(self, data: bytes, field: str, max_bytes: int) -> PublicKey:
+        envelope = parse_envelope(data, field=field, max_bytes=max_bytes)
+        return self._policy_key(parse_key_header(envelope.protected, field)[1])
 
     def _document(self, kind: Kept, version: int) -> bytes:
         row = self._connection.execute(

@@ -29,6 +29,8 @@ MIGRATIONS: Final[tuple[tuple[str, ...], ...]] = (
             PRIMARY KEY (snapshot, number)) STRICT""",
         """CREATE TABLE roster_delta (
             version INTEGER PRIMARY KEY, changed INTEGER NOT NULL, bytes BLOB NOT NULL) STRICT""",
+        # deltas that others have replaced, for decisions that are run again
+        "CREATE TABLE roster_past (version INTEGER PRIMARY KEY, bytes BLOB NOT NULL) STRICT",
     ),
     # 3: recorded inputs, checkpoints, and what both name; the way back to older status lists
     (

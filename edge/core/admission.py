@@ -31,16 +31,19 @@ from wire.names import Assurance, EventKind, Reason, Step
 # --- judging -----------------------------------------------------------------------------------------------------
 
 
-def judge(state: State, presentation: Presentation, now: Instant) -> tuple[VerifiedCredential, Granted] | Denied:
-    """Run every check of one tap that needs nobody else, in order, without changing anything."""
-    settings = settings_of(state)
+def identify(state: State, presentation: Presentation, now: Instant) -> VerifiedCredential | Denied:
+    """Run steps 1 to 8 of a tap: what was presented, and that it holds."""
     presented = read_credential(presentation, takes_barcodes=takes_barcodes(state))
     if isinstance(presented, Denied):
         return presented
     if isinstance(presented, PresentedCredential):
-        verified = _verify(state, presented, now)
-    else:
-        verified = verify_identifier(presented, state.roster, settings, now)
+        return _verify(state, presented, now)
+    return verify_identifier(presented, state.roster, settings_of(state), now)
+
+
+def judge(state: State, presentation: Presentation, now: Instant) -> tuple[VerifiedCredential, Granted] | Denied:
+    """Run every check of one tap that needs nobody else, in order, without changing anything."""
+    verified = identify(state, presentation, now)
     if isinstance(verified, Denied):
         return verified
     # 9 replay

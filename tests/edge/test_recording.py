@@ -16,28 +16,38 @@ from hypothesis import given
 from hypothesis import strategies as st
 from immutables import Map
 
-from edge.core.credential import Medium, Presentation
-from edge.core.door import DoorState, InputLine, LineState, Mode
+from edge import recording_forms
+from edge.core.companions import Candidate, Companions, Host, Need, PinOutcome, Waiting
+from edge.core.credential import Form, Medium, PinEntry, Presentation
+from edge.core.door_state import DoorState, InputLine, LineState, Mode
 from edge.core.effects import Grant, ReplayMark
 from edge.core.flood import Flood
 from edge.core.instant import Instant
+from edge.core.memory import Memo, MemoKind, Memory
+from edge.core.orders import Orders, StaffTap
 from edge.core.replay import ReplayMarks
+from edge.core.state import Underway
 from edge.core.tap import (
-    Awaited,
-    FireReset,
+    CommandDurable,
+    CommandReceived,
     GrantDurable,
     GrantFailed,
     Input,
     LineChanged,
+    LockAnswered,
     Noted,
+    PinChecked,
+    PinEntered,
     PolicyReplaced,
+    RosterReplaced,
     State,
     Tap,
     TimeDue,
     TrustReplaced,
     handle,
 )
-from edge.core.verify import Place
+from edge.core.trust import Revocation
+from edge.core.verify import Place, VerifiedCredential
 from edge.recording import (
     MAX_RUN_BYTES,
     Kept,
@@ -45,13 +55,17 @@ from edge.recording import (
     PolicyReference,
     RecordingReader,
     RecordingWriter,
+    RosterReference,
     StatusReference,
     TrustReference,
     join_inputs,
 )
-from edge.recording_forms import Form, Forms, RecordingError, RecordingReason, Substitute
+from edge.recording_forms import Forms, RecordingError, RecordingReason, Substitute
+from tests.support.enrolled import Card, roster_of
 from tests.support.tenant import TenantKeys, p256, present
-from wire.names import Assurance, ClockState, EventKind, PassKind
+from wire.command import Command
+from wire.names import Action, Assurance, ClockState, DoorId, DoorMode, EventKind, PassFlags, PassKind
+from wire.roster import PinVerifiers, Roster
 
 if TYPE_CHECKING:
     from edge.core.policy import PolicyState
@@ -63,12 +77,23 @@ TRUST = KEYS.trust_state(revoked={3})
 POLICY = KEYS.policy_state(UTC)
 NOW = Instant(wall_ms=1_800_000_000_123, monotonic_ms=77_000, clock=ClockState.HOLDOVER, uncertainty_ms=40)
 GRANT = Grant(grant_id=3, hold_ms=5_000, credential=bytes(6), assurance=Assurance.ROTATING, rule="level-1", reader="q")
+COMMAND = Command(
+    command_id=bytes(16), target=DoorId("main"), action=Action.RESET_FIRE, issued_at_s=5, expires_at_s=9, counter=3
+)
+ROSTER = roster_of(Card(number=b"\x04\x01"), version=4, issued_at_s=1_800_000_000)
 INPUTS: tuple[Input, ...] = (
     Tap(Presentation("qr-1", Medium.QR, b"DW1:\x00\xff", 76_990)),
+    Tap(Presentation("nfc-1", Medium.NFC, bytes(16), 76_990, Form.CARD_NUMBER, hashed=True)),
+    Tap(Presentation("nfc-1", Medium.NFC, b"\xd2", 76_990, Form.EXCHANGE, nonce=bytes(16))),
     GrantDurable(GRANT, 12),
     GrantFailed(GRANT),
     LineChanged(InputLine.CONTACT, LineState.ACTIVE),
-    FireReset(),
+    PinEntered(PinEntry("qr-1", b"", 76_991)),
+    PinChecked(2, PinOutcome.DURESS),
+    CommandReceived(b"\xd2\x84"),
+    CommandDurable(COMMAND, 13),
+    LockAnswered(carried_out=False),
+    RosterReplaced(ROSTER, EventKind.ROSTER_UPDATED),
     TimeDue(),
     TrustReplaced(TRUST, None),
     TrustReplaced(TRUST, EventKind.STATUS_UPDATED),
@@ -76,6 +101,21 @@ INPUTS: tuple[Input, ...] = (
     Noted(EventKind.READER_LOST, "qr-1"),
     Noted(EventKind.STARTED),
 )
+VERIFIED = VerifiedCredential(
+    credential=bytes(8),
+    kind=PassKind.VISITOR,
+    flags=PassFlags.EXTENDED_RELEASE,
+    access_levels=(1, 7),
+    expires_at_s=None,
+    assurance=Assurance.IDENTIFIER,
+    replay_key=None,
+    holder_key=None,
+    revocation=Revocation(revoked=False, sequence=4, age_s=5, expired=False),
+    pin=PinVerifiers(bytes(16), bytes(16), None),
+)
+WAITING = Waiting(candidate=Candidate(credential=VERIFIED, reader="qr-1"), need=Need.PIN, until_ms=9, check_id=8)
+WRONG_PIN = Memo(MemoKind.WRONG_PINS, bytes(8), (2, 1_800_000_000))
+UNDERWAY = Underway(grant=GRANT, kind=PassKind.STAFF, holder=b"h", decided_ms=5, undo=(WRONG_PIN,))
 MARK = ReplayMark(key=bytes(range(32)), expires_wall_ms=9, expires_monotonic_ms=8)
 STATES = (
     State(place=Place(tenant="north", site="hq", door="main")),
@@ -88,7 +128,12 @@ STATES = (
         flood=Flood(began_ms=4, journaled=2, suppressed=1),
         clock=ClockState.SUSPECT,
         grants=2**63 - 1,
-        awaited=(Awaited(1, PassKind.STAFF, 5), Awaited(2, PassKind.VISITOR, 6)),
+        roster=ROSTER,
+        memory=Memory().with_memos((Memo(MemoKind.PRESENCE, b"holder-1", (3, 1_800_000_000)), WRONG_PIN)),
+        orders=Orders(rest=DoorMode.UNLOCKED, rule="staff", unlocked_until_ms=7, tapped=StaffTap(bytes(6), 5)),
+        companions=Companions((WAITING,), (Host(holder=b"h", reader="qr-1", at_ms=4),), 9),
+        awaited=(UNDERWAY,),
+        passing=(replace(UNDERWAY, together=3, seq=12),),
     ),
 )
 
@@ -105,6 +150,11 @@ class OneVersion:
         if reference != TrustReference(1, (StatusReference(0, 1, KEYS.now_s, KEYS.now_s + 7 * 86_400),)):
             raise RecordingError(RecordingReason.NOT_KEPT, "trust")
         return TRUST
+
+    def roster(self, reference: RosterReference) -> Roster:
+        if reference.version != ROSTER.version:
+            raise RecordingError(RecordingReason.NOT_KEPT, "roster")
+        return ROSTER
 
 
 def reader() -> RecordingReader:
@@ -132,8 +182,9 @@ def test_no_inputs_read_back_as_none():
 def test_documents_are_named_and_not_held():
     writer = RecordingWriter()
     named = writer.state(STATES[1]).named
-    assert set(named) == {Named(Kept.POLICY, 0, 1), Named(Kept.TRUST, 0, 1), Named(Kept.STATUS, 0, 1)}
-    assert len(writer.input(INPUTS[6], NOW).data) < 300
+    kinds = (Kept.POLICY, Kept.TRUST, Kept.STATUS)
+    assert set(named) == {*(Named(kind, 0, 1) for kind in kinds), Named(Kept.ROSTER, 0, 4)}
+    assert len(writer.input(TrustReplaced(TRUST, None), NOW).data) < 300
     assert writer.input(TimeDue(), NOW).named == ()
 
 
@@ -146,7 +197,7 @@ def test_a_version_that_is_not_kept_is_told():
 
 def test_a_recording_of_a_release_without_a_field_takes_its_default():
     plain = cbor2.loads(RecordingWriter().input(Noted(EventKind.STARTED), NOW).data)
-    assert plain[1] == ["Noted", "kind", 40, "reader", None]
+    assert plain[1] == ["Noted", "kind", 40, "reader", None, "reason", None]
     plain[1] = ["Noted", "kind", 40]
     assert reader().inputs(cbor2.dumps([plain])) == [(Noted(EventKind.STARTED), NOW)]
 
@@ -216,7 +267,7 @@ HISTORIES = st.lists(
     st.one_of(
         st.builds(LineChanged, st.sampled_from(InputLine), st.sampled_from(LineState)),
         st.builds(Noted, st.sampled_from(EventKind), st.none() | st.just("qr-1")),
-        st.sampled_from([TimeDue(), FireReset(), *INPUTS]),
+        st.sampled_from([TimeDue(), LockAnswered(carried_out=True), *INPUTS]),
         st.integers(0, 5).map(lambda index: Tap(Presentation("qr-1", Medium.QR, CODES[index], 0))),
     ),
     max_size=30,
@@ -391,7 +442,7 @@ def test_a_value_of_another_type_is_not_written(hint: object, value: object):
     ],
 )
 def test_a_plain_value_that_is_never_written_is_not_read(hint: object, plain: object):
-    form: Form = forms().of(hint)
+    form: recording_forms.Form = forms().of(hint)
     with pytest.raises(RecordingError) as caught:
         form.read(cast("Value", plain))
     assert caught.value.reason is RecordingReason.UNREADABLE

@@ -21,7 +21,7 @@ from edge.config import (
     render_config,
 )
 from edge.core.credential import Medium, Presentation
-from edge.core.door import InputLine, LineState
+from edge.core.door_state import InputLine, LineState
 from edge.core.tap import LineChanged, Tap, TimeDue
 from edge.materials import read_root
 from edge.recording import RecordingReader, RecordingWriter, join_inputs

@@ -13,8 +13,9 @@ from edge.core.effects import EventDraft, ReplayMark
 from edge.core.instant import Instant
 from edge.core.memory import Memo, MemoKind, Memory
 from edge.core.replay import horizon_of
-from edge.database import REPLAY_HORIZON, DamagedError, Database, Document, Entry, HeadMismatchError, Identity
+from edge.database import REPLAY_HORIZON, Database, Document, Entry, HeadMismatchError, Identity
 from edge.schema import MIGRATIONS, SchemaTooNewError, migrate
+from edge.status_tables import DamagedError
 from edge.store import Store, StoreError, StoreReason, open_database
 from wire.batch import Acknowledgement
 from wire.errors import WireError
@@ -309,7 +310,7 @@ def test_a_database_of_the_first_release_keeps_what_it_holds(tmp_path: Path):
     raw.execute("INSERT INTO document VALUES ('policy', 7, x'01')")
     raw.close()
     opened = database(tmp_path / "journal.db")
-    assert opened.newest_document(Document.POLICY) == b"\x01"
+    assert opened.documents(Document.POLICY) == [b"\x01"]
     assert (opened.roster_part(0), opened.roster_deltas()) == (None, [])
     opened.close()
 

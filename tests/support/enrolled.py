@@ -5,12 +5,10 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 
-from nacl.pwhash import argon2id
+from wire.names import PassFlags, PassKind, Tenant
+from wire.roster import IdentifierForm, PinVerifiers, Roster, RosterEntry, identifier_key, make_roster, pin_verifier
 
-from edge.core.credential import Namespace
-from wire.names import PassFlags, PassKind
-from wire.roster import ARGON2_MEM_BYTES, ARGON2_OPS, PinVerifiers, Roster, RosterEntry, identifier_key
-
+TENANT, SITE = Tenant("north"), "hq"
 PEPPER = bytes(range(32))
 SALT = bytes(16)
 
@@ -20,7 +18,7 @@ class Card:
     """Somebody's card, or another identifier; `pin` and `duress` as keyed in."""
 
     number: bytes
-    namespace: Namespace = Namespace.CARD
+    form: IdentifierForm = IdentifierForm.CARD_UID
     kind: PassKind = PassKind.STANDARD
     pin: bytes | None = None
     duress: bytes | None = None
@@ -33,8 +31,8 @@ class Card:
 
 def roster_of(*cards: Card, version: int = 1, issued_at_s: int) -> Roster:
     """Enrol cards with access level 1."""
-    entries = {identifier_key(PEPPER, each.namespace, each.number): _entry(each) for each in cards}
-    return Roster(version=version, issued_at_s=issued_at_s, pepper=PEPPER, entries=entries)
+    entries = {identifier_key(PEPPER, each.form, each.number): _entry(each) for each in cards}
+    return make_roster(entries, tenant=TENANT, site=SITE, version=version, issued_at_s=issued_at_s, pepper=PEPPER)
 
 
 def _entry(card: Card) -> RosterEntry:
@@ -53,4 +51,4 @@ def verifiers(pin: bytes, duress: bytes | None = None) -> PinVerifiers:
 
 
 def _hash(pin: bytes) -> bytes:
-    return argon2id.kdf(16, pin, SALT, ARGON2_OPS, ARGON2_MEM_BYTES)
+    return pin_verifier(pin.decode(), SALT)

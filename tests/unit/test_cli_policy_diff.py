@@ -31,7 +31,14 @@ SIGNER = KEYS.signers[KeyPurpose.POLICY]
 MORNING = Schedule((Window(0x1F, 8 * 60, 12 * 60),))
 EVER = KEYS.policy_bundle()
 MORNINGS = replace(EVER, version=2, levels={1: (3,)}, schedules={3: MORNING})
-FACTS = Facts(kind=PassKind.STANDARD, flags=PassFlags.NONE, access_levels=(1,), assurance=Assurance.ROTATING)
+FACTS = Facts(
+    kind=PassKind.STANDARD,
+    flags=PassFlags.NONE,
+    access_levels=(1,),
+    assurance=Assurance.ROTATING,
+    holder=b"holder-1",
+    pin=False,
+)
 HOUR_MS = 3_600_000
 
 
