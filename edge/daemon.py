@@ -7,12 +7,10 @@ Must not: decide, parse or retry; it wires.
 import asyncio
 import contextlib
 import fcntl
-import os
 import secrets
 import signal
-from collections.abc import AsyncIterator, Coroutine, Iterator
-from dataclasses import dataclass, replace
-from enum import Enum
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -20,24 +18,27 @@ import structlog
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
+from edge.answers import Answers
+from edge.attend import Attended, attend_reader, watch_inputs
 from edge.clock import Clock, LadderClock, RealSystem, SimulatedClock, monotonic_ms
 from edge.config import EdgeConfig
 from edge.controller import Controller
+from edge.core.door_state import recalled
 from edge.core.effects import ReplayMark
 from edge.core.replay import KEEP_MS, ReplayMarks
-from edge.core.tap import LineChanged, Noted, State, Tap
+from edge.core.tap import Noted, State
 from edge.core.verify import Place
 from edge.database import REPLAY_HORIZON, Identity, Journaled
 from edge.diagnostics import Diagnostics
-from edge.explain import why
 from edge.logs import log_as_json
 from edge.materials import Materials, read_root
-from edge.ports import InputLine, Inputs, LineState, Lock, PortError, Reader
+from edge.ports import Inputs, Lock, Reader
 from edge.recorder import FLUSHED_EVERY_S
-from edge.report import Json, plain_explanation, plain_state, rfc3339
+from edge.report import Json
 from edge.store import Store, StoreError, StoreReason, open_database
 from edge.synchronise import HeldMaterials, LoggedNotices, StoreJournal, plain_sync
-from edge.watchdog import interval_s, notify
+from edge.upkeep import FLOOR, feed_watchdog, keep_house, recall_known
+from edge.watchdog import notify
 from firmware_adapters.catalogue import open_inputs, open_lock, open_reader
 from sync.engine import SyncEngine
 from sync.https_uplink import HttpsUplink, open_https_uplink
@@ -46,8 +47,10 @@ from wire.errors import WireError, WireReason
 from wire.keys import P256Signer
 from wire.names import ClockState, DeviceId, DoorId, EventKind
 
-HOUSEKEEPING_S: Final = 30.0
-INPUTS_RETRY_S: Final = 1.0
+_LOCKS_OUT: Final = (
+    "in the console, give the door an access level that admits at some time, or order that nobody is admitted; until"
+    " then the rules it has stay in force, and a door without any admits nobody and lets everybody out"
+)
 
 _log: Final = structlog.get_logger()
 
@@ -56,22 +59,6 @@ _log: Final = structlog.get_logger()
 class _Sync:
     engine: SyncEngine
     uplink: HttpsUplink
-
-
-class ReaderState(Enum):
-    """What is known of a reader."""
-
-    OPENING = "opening"
-    OPEN = "open"
-    LOST = "lost"
-
-
-@dataclass(slots=True)
-class _Attended:
-    """A reader and how it stands."""
-
-    reader: Reader
-    state: ReaderState = ReaderState.OPENING
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +71,7 @@ class _Parts:
     controller: Controller
     sync: _Sync | None
     diagnostics: Diagnostics
-    readers: dict[str, _Attended]
+    readers: dict[str, Attended]
     inputs: Inputs | None
 
 
@@ -108,16 +95,25 @@ async def _run_until_signal(config: EdgeConfig) -> None:
 
 async def serve(config: EdgeConfig, stop: asyncio.Event) -> None:
     """Run the daemon until `stop` is set; raises as `run`."""
+    async with serving(config):
+        await stop.wait()
+
+
+@contextlib.asynccontextmanager
+async def serving(config: EdgeConfig) -> AsyncIterator[Controller]:
+    """Run the daemon inside the block, which gets its inlet; raises as `run`."""
     async with _assembled(config) as parts:
         async with asyncio.TaskGroup() as tasks:
             running = [tasks.create_task(work) for work in _works(parts)]
             await parts.diagnostics.listening.wait()
             notify("READY=1")
             _log.info("ready", door=config.device.door, device=config.device.id)
-            await stop.wait()
-            notify("STOPPING=1")
-            for task in running:
-                task.cancel()
+            try:
+                yield parts.controller
+            finally:
+                notify("STOPPING=1")
+                for task in running:
+                    task.cancel()
         parts.controller.feed(Noted(EventKind.STOPPED))
         parts.controller.stop()
 
@@ -188,7 +184,7 @@ async def _wire(
                 listener.journaled(event)
 
     controller = Controller(
-        State(place=place, replay=await _replay_marks(store)),
+        State(place=place, replay=await _replay_marks(store), memory=store.recalled, door=recalled(store.recalled)),
         clock=clock,
         store=store,
         lock=lock,
@@ -198,11 +194,13 @@ async def _wire(
     await controller.keep_recording()
     materials = Materials(store, place, read_root(config.state_folder), controller.feed, lambda: _known_s(clock))
     for fault in await materials.load(config.state_folder):
-        _log.error("document_refused", field=fault.field, reason=fault.reason.value)
+        remedy = _LOCKS_OUT if fault.reason is WireReason.LOCKS_OUT else "see `doorward diag status`"
+        _log.error("document_refused", field=fault.field, reason=fault.reason.value, remedy=remedy)
     sync = _synchronisation(config, store, materials, clock)
-    attended = {name: _Attended(reader) for name, reader in readers.items()}
-    parts_status = _Status(config, clock, store, controller, sync, attended)
-    diagnostics = Diagnostics(config.diagnostics.socket, store, parts_status.plain, parts_status.why)
+    attended = {name: Attended(reader) for name, reader in readers.items()}
+    synchronised = None if sync is None else _plain_sync(sync.engine)
+    answers = Answers(config, clock, store, controller, materials, attended, synchronised)
+    diagnostics = Diagnostics(config.diagnostics.socket, store, answers.status, answers.why, answers.deliver)
     listeners.extend([diagnostics] if sync is None else [diagnostics, sync.engine])
     return _Parts(
         config=config,
@@ -219,7 +217,8 @@ async def _wire(
 async def _clock(config: EdgeConfig, store: Store) -> Clock:
     if config.clock.offset_file is not None:
         return SimulatedClock(config.clock.offset_file)
-    return LadderClock(RealSystem(), rtc=config.clock.rtc, floor_ms=await store.number("floor_ms"))
+    floor_ms, known = await store.number(FLOOR), await recall_known(store)
+    return LadderClock(RealSystem(), rtc=config.clock.rtc, floor_ms=floor_ms, known=known)
 
 
 def _known_s(clock: Clock) -> int | None:
@@ -258,147 +257,31 @@ def _synchronisation(config: EdgeConfig, store: Store, materials: Materials, clo
     return _Sync(engine, uplink)
 
 
-@dataclass(frozen=True, slots=True)
-class _Status:
-    """Puts together what `doorward diag status` prints."""
+def _plain_sync(engine: SyncEngine) -> Callable[[], Awaitable[dict[str, Json]]]:
+    async def plain() -> dict[str, Json]:
+        return plain_sync(await engine.status())
 
-    config: EdgeConfig
-    clock: Clock
-    store: Store
-    controller: Controller
-    sync: _Sync | None
-    readers: dict[str, _Attended]
-
-    async def plain(self) -> dict[str, Json]:
-        """Give the daemon's state, as of now."""
-        now = self.clock.now()
-        marks = await self.store.marks()
-        return {
-            "as_of": rfc3339(now.wall_ms),
-            "device": self.config.device.id,
-            **plain_state(self.controller.state, now.wall_s),
-            "clock": {"state": now.clock.name, "uncertainty_ms": now.uncertainty_ms},
-            "journal": {
-                "epoch": self.store.epoch.hex(),
-                "boot": self.store.boot,
-                "first": marks.first,
-                "last": marks.last,
-                "durable": marks.durable,
-                "alarmed": self.store.alarmed,
-                "recording": self.controller.recording,
-            },
-            "sync": None if self.sync is None else plain_sync(await self.sync.engine.status()),
-            "lock": self.config.lock.url,
-            "readers": [
-                {"id": each.id, "url": each.url, "state": self.readers[each.id].state.value}
-                for each in self.config.readers
-            ],
-        }
-
-    def why(self, credential: str, at_ms: int | None) -> dict[str, Json]:
-        """Tell what a credential would meet, now or at a Unix millisecond."""
-        now = self.clock.now()
-        if at_ms is not None:
-            now = replace(now, wall_ms=at_ms, clock=ClockState.TRUSTED, uncertainty_ms=0)
-        draft, explanation = why(self.controller.state, credential.encode(), now)
-        reason = None if draft.reason is None else draft.reason.name
-        told: dict[str, Json] = {"at": rfc3339(now.wall_ms), "granted": draft.granted, "reason": reason}
-        return {**told, "rule": draft.rule, **plain_explanation(explanation)}
+    return plain
 
 
 # --- the tasks ---------------------------------------------------------------------------------------------
 
 
 def _works(parts: _Parts) -> list[Coroutine[None, None, None]]:
-    works = [parts.controller.drive_lock(), parts.diagnostics.run(), _keep_house(parts), _feed_watchdog(parts)]
-    works.append(_keep_recording(parts.controller))
-    for name, reader in parts.readers.items():
-        works += [parts.controller.drive_feedback(name), _read(parts.controller, reader)]
+    controller = parts.controller
+    works = [controller.drive_lock(), controller.drive_pins(), parts.diagnostics.run()]
+    works += [keep_house(parts.store, parts.clock), feed_watchdog(parts.store)]
+    works.append(_keep_recording(controller))
+    for name, attended in parts.readers.items():
+        works += [controller.drive_feedback(name), attend_reader(controller, attended)]
     if parts.inputs is not None:
-        works.append(_watch_inputs(parts.controller, parts.inputs))
+        works.append(watch_inputs(controller, parts.inputs))
     if parts.sync is not None:
         works.append(parts.sync.engine.run())
     return works
-
-
-async def _read(controller: Controller, attended: _Attended) -> None:
-    """Feed what a reader reads; that it is lost and that it is back are journaled once each."""
-    reader = attended.reader
-    async with asyncio.TaskGroup() as tasks:
-        opening = tasks.create_task(_await_open(controller, attended))
-        while True:
-            try:
-                async for presentation in reader.presentations():
-                    controller.feed(Tap(presentation))
-            except PortError as error:
-                _log.warning("reader_lost", reader=reader.info.id, reason=error.reason.value, sentence=str(error))
-                if attended.state is not ReaderState.LOST:
-                    controller.feed(Noted(EventKind.READER_LOST, reader.info.id))
-                attended.state = ReaderState.LOST
-                if opening.done():
-                    opening = tasks.create_task(_await_open(controller, attended))
-            else:
-                break
-        opening.cancel()
-
-
-async def _await_open(controller: Controller, attended: _Attended) -> None:
-    await attended.reader.opened()
-    if attended.state is ReaderState.LOST:
-        controller.feed(Noted(EventKind.READER_RESTORED, attended.reader.info.id))
-    attended.state = ReaderState.OPEN
-
-
-async def _watch_inputs(controller: Controller, inputs: Inputs) -> None:
-    """Feed the door's wires; while they cannot be watched, that is journaled once."""
-    lost = False
-    while True:
-        try:
-            async for change in inputs.changes():
-                if lost:
-                    controller.feed(Noted(EventKind.INPUTS_RESTORED))
-                lost = False
-                controller.feed(LineChanged(change.line, change.state))
-        except PortError as error:
-            _log.error("inputs_lost", reason=error.reason.value, sentence=str(error))
-            if not lost:
-                controller.feed(Noted(EventKind.INPUTS_LOST))
-                for line in (InputLine.CONTACT, InputLine.FIRE):  # nobody watches them: what they said last is no more
-                    controller.feed(LineChanged(line, LineState.UNKNOWN))
-            lost = True
-            await asyncio.sleep(INPUTS_RETRY_S)
-        else:
-            return
-
-
-async def _keep_house(parts: _Parts) -> None:
-    """Persist the clock's floor and forget replay marks whose time is over."""
-    kept_ms = parts.clock.floor_ms
-    while True:
-        await asyncio.sleep(HOUSEKEEPING_S)
-        try:
-            if parts.clock.floor_ms > kept_ms:
-                kept_ms = parts.clock.floor_ms
-                await parts.store.set_number("floor_ms", kept_ms)
-            await parts.store.forget_marks(parts.clock.now().wall_ms - KEEP_MS)
-        except StoreError as error:
-            _log.warning("housekeeping", sentence=str(error))
 
 
 async def _keep_recording(controller: Controller) -> None:
     while True:
         await asyncio.sleep(FLUSHED_EVERY_S)
         await controller.keep_recording()
-
-
-async def _feed_watchdog(parts: _Parts) -> None:
-    """Feed systemd's watchdog while this loop turns and the store answers."""
-    every_s = interval_s(dict(os.environ))
-    while every_s is not None:
-        await asyncio.sleep(every_s)
-        try:
-            await parts.store.marks()
-        except StoreError as error:
-            _log.error("self_check", sentence=str(error))
-        else:
-            notify("WATCHDOG=1")

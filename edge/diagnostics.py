@@ -1,19 +1,24 @@
 """The diagnostics socket: a technician at the door asks, without network or cloud.
 
 One JSON object a line each way: {"ask": "status"}, {"ask": "events", "after": 17, "limit": 50}, {"ask": "watch"},
-{"ask": "explain", "seq": 17} (the newest decision without a number), {"ask": "why", "credential": "DW1:…", "at_ms": …}.
+{"ask": "explain", "seq": 17} (the newest decision without a number), {"ask": "why", "credential": "DW1:…" or
+"card:04a1…", "at_ms": …, "reader": "in"}, {"ask": "command", "command": "…"} (a signed command in base64url).
 
-Invariant: read only; mode 0660, so that the group decides who may ask.
+Invariant: nothing said here moves a door but a command that its institution signed for it, which the core judges as it
+does one that came by the network; mode 0660, so that the group decides who may ask and deliver.
 Must not: hold up a decision: a slow reader of `watch` loses lines and is told how many.
 """
 
 import asyncio
+import base64
+import binascii
 import contextlib
 import json
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Final
 
+from edge.asked import QuestionError
 from edge.database import Journaled
 from edge.explain import explain
 from edge.report import Json, plain_event, plain_explanation, plain_journaled
@@ -30,11 +35,8 @@ IDLE_S: Final = 300.0
 WRITE_DEADLINE_S: Final = 10.0
 
 Status = Callable[[], Awaitable[dict[str, Json]]]
-Why = Callable[[str, int | None], dict[str, Json]]
-
-
-class QuestionError(Exception):
-    """A question that is none; the sentence says what is expected."""
+Why = Callable[[str, int | None, str | None], dict[str, Json]]
+Deliver = Callable[[bytes], Awaitable[dict[str, Json]]]
 
 
 class Diagnostics:
@@ -44,14 +46,16 @@ class Diagnostics:
         path: of the socket; a stale one is replaced.
         store: the journal.
         status: gives the daemon's state.
-        why: tells what a credential would meet, now or at a Unix millisecond; nothing moves by it.
+        why: tells what a credential would meet, now or at a Unix millisecond, at a reader; nothing moves by it.
+        deliver: takes a signed command to the core and tells what became of it.
     """
 
-    def __init__(self, path: Path, store: Store, status: Status, why: Why) -> None:
+    def __init__(self, path: Path, store: Store, status: Status, why: Why, deliver: Deliver) -> None:
         self._path = path
         self._store = store
         self._status = status
         self._why_at = why
+        self._deliver = deliver
         self._watchers: set[asyncio.Queue[Journaled]] = set()
         self._lost: dict[asyncio.Queue[Journaled], int] = {}
         self._clients = 0
@@ -136,8 +140,11 @@ class Diagnostics:
             return {"explanation": await self._explain(question)}
         if ask == "why":
             at_ms = _whole(question, "at_ms", 0, 2**53) if "at_ms" in question else None
-            return {"why": self._why_at(_text(question, "credential"), at_ms)}
-        raise QuestionError('ask one of "status", "events", "watch", "explain", "why"')
+            reader = _text(question, "reader") if "reader" in question else None
+            return {"why": self._why_at(_text(question, "credential"), at_ms, reader)}
+        if ask == "command":
+            return {"command": await self._deliver(_octets(question, "command"))}
+        raise QuestionError('ask one of "status", "events", "watch", "explain", "why", "command"')
 
     async def _explain(self, question: dict[str, Json]) -> dict[str, Json]:
         """Explain the event with number "seq", or the newest decision when none is named."""
@@ -182,6 +189,14 @@ def _text(question: dict[str, Json], name: str) -> str:
     if not isinstance(value, str) or not value:
         raise QuestionError(f'"{name}" is a text')
     return value
+
+
+def _octets(question: dict[str, Json], name: str) -> bytes:
+    text = _text(question, name)
+    try:
+        return base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
+    except (binascii.Error, ValueError) as error:
+        raise QuestionError(f'"{name}" is base64url') from error
 
 
 def _parse(line: bytes) -> dict[str, Json]:

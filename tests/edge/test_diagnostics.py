@@ -71,10 +71,13 @@ async def technician(tmp_path: Path) -> AsyncIterator[Technician]:
     path = tmp_path / "diag.sock"
     path.write_text("left behind by a crash")
 
-    def why(credential: str, at_ms: int | None) -> dict[str, Json]:
-        return {"granted": credential == "DW1:GOOD", "at_ms": at_ms}
+    def why(credential: str, at_ms: int | None, reader: str | None) -> dict[str, Json]:
+        return {"granted": credential == "DW1:GOOD", "at_ms": at_ms, "reader": reader}
 
-    diagnostics = Diagnostics(path, store, status, why)
+    async def deliver(command: bytes) -> dict[str, Json]:
+        return {"delivered": command.hex()}
+
+    diagnostics = Diagnostics(path, store, status, why, deliver)
     task = asyncio.create_task(diagnostics.run())
     yield Technician(path, store, diagnostics)
     task.cancel()
@@ -116,6 +119,11 @@ async def test_events_are_answered_newest_or_after_a_number(technician: Technici
         b'{"ask": "why"}',
         b'{"ask": "why", "credential": 7}',
         b'{"ask": "why", "credential": "x", "at_ms": "now"}',
+        b'{"ask": "why", "credential": "x", "reader": 7}',
+        b'{"ask": "command"}',
+        b'{"ask": "command", "command": "0"}',
+        b'{"ask": "command", "command": "0oRD!w"}',
+        '{"ask": "command", "command": "0oRDü"}'.encode(),
         b"[" * 2_000,
         b"\xff\xfe",
     ],
@@ -149,9 +157,15 @@ async def test_without_a_number_the_newest_decision_is_explained(technician: Tec
 
 async def test_a_credential_is_asked_about_now_or_at_a_moment(technician: Technician):
     now = await technician.ask(b'{"ask": "why", "credential": "DW1:GOOD"}')
-    then = await technician.ask(b'{"ask": "why", "credential": "DW1:BAD", "at_ms": 17}')
-    assert now == {"why": {"granted": True, "at_ms": None}}
-    assert then == {"why": {"granted": False, "at_ms": 17}}
+    then = await technician.ask(b'{"ask": "why", "credential": "DW1:BAD", "at_ms": 17, "reader": "in"}')
+    assert now == {"why": {"granted": True, "at_ms": None, "reader": None}}
+    assert then == {"why": {"granted": False, "at_ms": 17, "reader": "in"}}
+
+
+async def test_a_command_is_delivered_as_it_was_signed(technician: Technician):
+    for text in (b"0oRD_w", b"0oRD_w=="):
+        answer = await technician.ask(b'{"ask": "command", "command": "%s"}' % text)
+        assert answer == {"command": {"delivered": "d28443ff"}}
 
 
 async def test_watching_shows_each_event_as_it_is_journaled(technician: Technician):

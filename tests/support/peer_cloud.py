@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -323,12 +323,4 @@ def _renumbered(old: StatusList, sequence: int, bits: bytes) -> StatusList:
 
 
 def _reissued(old: PolicyBundle) -> PolicyBundle:
-    return PolicyBundle(
-        tenant=old.tenant,
-        door=old.door,
-        version=old.version + 1,
-        issued_at_s=old.issued_at_s + 1,
-        timezone=old.timezone,
-        levels=old.levels,
-        schedules=old.schedules,
-    )
+    return replace(old, version=old.version + 1, issued_at_s=old.issued_at_s + 1)
