@@ -82,6 +82,7 @@ _KINDS: Final[Mapping[EventKind, str]] = {
     EventKind.TRUST_UPDATED: "A newer list of trusted keys is in force.",
     EventKind.STATUS_UPDATED: "A newer list of revoked passes is in force.",
     EventKind.POLICY_UPDATED: "Newer rules are in force.",
+    EventKind.ROSTER_UPDATED: "A newer list of enrolled cards and codes is in force.",
     EventKind.COMMAND_EXECUTED: "A signed command was carried out.",
     EventKind.COMMAND_REFUSED: "A command was refused.",
     EventKind.STORAGE_FAULT: "The journal could not be written, or was damaged.",
