@@ -23,6 +23,9 @@ BENCHMARKS: Final[dict[str, Callable[[], Iterable[Result]]]] = {
     "journal-append": partial(_run, "journal", "append"),
     "status-lookup": partial(_run, "status", "lookup"),
     "status-load": partial(_run, "status", "load"),
+    "roster-open": partial(_run, "roster", "opening"),
+    "roster-find": partial(_run, "roster", "find"),
+    "roster-delta": partial(_run, "roster", "change"),
     "ingest": partial(_run, "ingest", "run"),
     "daemon-start": partial(_run, "start", "run"),
 }

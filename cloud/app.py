@@ -43,6 +43,9 @@ from cloud.metrics import MEDIA_TYPE, Metrics
 from cloud.passes import routes as passes
 from cloud.passes.service import Passes
 from cloud.problems import respond
+from cloud.roster import routes_api as roster_api
+from cloud.roster import routes_device as roster_device
+from cloud.roster.service import Credentials
 from cloud.settings import MIB, CloudSettings
 from cloud.state import Cloud, CloudState
 from wire.messages import DEVICE_EVENTS
@@ -53,10 +56,15 @@ API_ROUTERS: Final[tuple[ControllerRouterHandler, ...]] = (
     device_api.router,
     issuing_api.router,
     passes.router,
+    roster_api.router,
     events_api.router,
 )
 """Routes under /api/v1; each needs an operator token unless its `opt` says public."""
-DEVICE_ROUTERS: Final[tuple[ControllerRouterHandler, ...]] = (routes_device.router, issuing_device.router)
+DEVICE_ROUTERS: Final[tuple[ControllerRouterHandler, ...]] = (
+    routes_device.router,
+    issuing_device.router,
+    roster_device.router,
+)
 """Routes of the device listener; one that takes a parameter `device` needs a client certificate."""
 _API_BODY_BYTES: Final = MIB
 _DEVICE_BODY_BYTES: Final = 64 * 1024
@@ -104,6 +112,7 @@ async def open_state(
         pool=pool,
         issuing=issuing,
         passes=Passes(pool, issuing, now=now),
+        credentials=Credentials(pool, issuing, now=now),
         ingest=ingest,
         upkeep=upkeep,
         authority=authority,

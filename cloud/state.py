@@ -24,6 +24,7 @@ from cloud.issuing.upkeep import Upkeep
 from cloud.limits import AttemptLimiter
 from cloud.metrics import Metrics
 from cloud.passes.service import Passes
+from cloud.roster.service import Credentials
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,6 +35,7 @@ class CloudState:
         pool: connections to PostgreSQL.
         issuing: the tenants' keys and the documents that they sign.
         passes: issues and revokes them.
+        credentials: enrols those that carry no signature.
         ingest: stores the doors' events.
         upkeep: replaces keys in time.
         authority: the device CA.
@@ -51,6 +53,7 @@ class CloudState:
     pool: Pool
     issuing: Issuing
     passes: Passes
+    credentials: Credentials
     ingest: Ingest
     upkeep: Upkeep
     authority: DeviceAuthority

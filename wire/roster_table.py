@@ -6,7 +6,7 @@ Must not: run long in one call of C: a check goes batch by batch, so that a thre
 
 import struct
 from collections.abc import Iterable, Iterator
-from itertools import compress, islice, pairwise, starmap
+from itertools import compress, islice, starmap
 from operator import eq, lt
 from typing import Final, TypeVar
 
@@ -27,6 +27,7 @@ NO_DURESS: Final = bytes(16)
 _KIND, _FLAGS, _PIN, _LEVEL_SET = 24, 25, 26, 27
 _BATCH: Final = 4096
 """Rows a call: about a millisecond on a small computer, and the event loop can run again."""
+_KEYS: Final = struct.Struct(">16s")
 _RECORD_KEYS: Final = struct.Struct(">16s13x")
 _PIN_KEYS: Final = struct.Struct(">16s48x")
 _DURESS: Final = struct.Struct(">48x16s")
@@ -89,7 +90,7 @@ def check_keys(keys: bytes, field: str) -> None:
     """
     if len(keys) % KEY_BYTES:
         raise WireError(WireReason.OUT_OF_RANGE, field)
-    _check_order(struct.iter_unpack(">16s", keys), field)
+    _check_order(keys, _KEYS, field)
 
 
 def check_records(records: bytes, field: str) -> None:
@@ -100,9 +101,9 @@ def check_records(records: bytes, field: str) -> None:
     """
     if len(records) % RECORD_BYTES:
         raise WireError(WireReason.OUT_OF_RANGE, field)
-    _check_order(_RECORD_KEYS.iter_unpack(records), field)
+    _check_order(records, _RECORD_KEYS, field)
     for place, known in ((_KIND, PASS_KINDS), (_FLAGS, PASS_FLAGS), (_PIN, (NO_PIN, ONE_PIN, WITH_DURESS))):
-        if not set(records[place::RECORD_BYTES]) <= set(known):
+        if records[place::RECORD_BYTES].translate(None, bytes(known)):
             raise WireError(WireReason.UNKNOWN_VALUE, field)
 
 
@@ -112,9 +113,11 @@ def check_level_sets(records: bytes, count: int, field: str) -> None:
     Raises:
         WireError: UNKNOWN_VALUE.
     """
-    named = zip(records[_LEVEL_SET::RECORD_BYTES], records[_LEVEL_SET + 1 :: RECORD_BYTES], strict=True)
-    limit = divmod(count, 0x100)
-    if any(max(batch) >= limit for batch in _batches(named)):
+    high, low = records[_LEVEL_SET::RECORD_BYTES], records[_LEVEL_SET + 1 :: RECORD_BYTES]
+    most, end = divmod(count, 0x100)
+    beyond = high.translate(None, bytes(range(min(most + 1, 0x100))))
+    at_most = compress(low, high.translate(bytes(number == most for number in range(0x100))))
+    if beyond or max(at_most, default=-1) >= end:
         raise WireError(WireReason.UNKNOWN_VALUE, field)
 
 
@@ -135,9 +138,11 @@ def check_pins(records: bytes, pins: bytes, field: str) -> None:
         raise WireError(WireReason.NOT_CANONICAL, field)
 
 
-def _check_order(keys: Iterable[tuple[bytes]], field: str) -> None:
-    if not all(all(starmap(lt, batch)) for batch in _batches(pairwise(keys))):
-        raise WireError(WireReason.NOT_CANONICAL, field)
+def _check_order(table: bytes, keys: struct.Struct, field: str) -> None:
+    for start in range(0, len(table), _BATCH * keys.size):
+        found = [key for (key,) in keys.iter_unpack(table[start : start + (_BATCH + 1) * keys.size])]
+        if not all(map(lt, found, islice(found, 1, None))):
+            raise WireError(WireReason.NOT_CANONICAL, field)
 
 
 def _batches(items: Iterable[_T]) -> Iterator[list[_T]]:

@@ -13,7 +13,7 @@ from cloud.doors.models import Door, Doors, NewDoor
 from cloud.errors import CloudError, Reason
 from cloud.institutions.service import require_institution
 from cloud.models import Pagination
-from wire.names import DoorId
+from wire.names import DoorId, Tenant
 
 
 async def make_door(pool: Pool, tenant: str, new: NewDoor, *, now: datetime) -> Door:
@@ -69,3 +69,21 @@ async def require_door(source: Source, tenant: str, door: str) -> DoorId:
     if known is None:
         raise CloudError(Reason.DOOR_UNKNOWN, f"Institution {tenant} has no door {door!r}; make it first.")
     return DoorId(known)
+
+
+async def require_site(source: Source, tenant: str, site: str) -> Tenant:
+    """Give the tenant's name back when the institution has a door at this site.
+
+    Raises:
+        CloudError: INSTITUTION_UNKNOWN or SITE_UNKNOWN.
+    """
+    owner = await require_institution(source, tenant)
+    if await source.fetchval("SELECT 1 FROM doors WHERE tenant_id = $1 AND site = $2 LIMIT 1", owner, site) is None:
+        detail = f"Institution {tenant} has no door at a site {site!r}; make the door first."
+        raise CloudError(Reason.SITE_UNKNOWN, detail)
+    return owner
+
+
+async def site_of(source: Source, tenant: Tenant, door: DoorId) -> str:
+    """Give the site of a door that exists."""
+    return str(await source.fetchval("SELECT site FROM doors WHERE tenant_id = $1 AND id = $2", tenant, door))

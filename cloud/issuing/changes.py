@@ -14,6 +14,7 @@ import msgspec
 
 from cloud.database import Pool
 from cloud.errors import CloudError, Reason
+from cloud.issuing.rosters import Rosters
 from cloud.issuing.status import Status
 from wire.names import DoorId, Tenant
 
@@ -24,17 +25,19 @@ _MAX_QUERY_CHARACTERS: Final = 4_096
 
 
 class Versions(msgspec.Struct, frozen=True, kw_only=True):
-    """What exists for a door: versions of trust and policy (0: none yet), and each status list's sequence."""
+    """What exists for a door: versions of trust, policy and roster (0: none yet), and each status list's sequence."""
 
     trust: int
     policy: int
     status: Mapping[str, int]
+    roster: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class _Snapshot:
     trust: int
     policies: Mapping[str, int]
+    rosters: Mapping[DoorId, int]
     status: Mapping[str, int]
     until_s: float
 
@@ -55,15 +58,23 @@ class Changes:
     Args:
         pool: the database.
         status: signs lists again when they grow old, because a waiting door relies on being told.
+        rosters: issues rosters again likewise.
         stopping: ends every wait.
         monotonic_s: a clock that never goes back.
     """
 
     def __init__(
-        self, pool: Pool, status: Status, *, stopping: asyncio.Event, monotonic_s: Callable[[], float]
+        self,
+        pool: Pool,
+        status: Status,
+        rosters: Rosters,
+        *,
+        stopping: asyncio.Event,
+        monotonic_s: Callable[[], float],
     ) -> None:
         self._pool = pool
         self._status = status
+        self._rosters = rosters
         self._stopping = stopping
         self._monotonic_s = monotonic_s
         self._boards: dict[Tenant, _Board] = {}
@@ -100,7 +111,12 @@ class Changes:
         while True:
             changed = board.changed
             snapshot = await self._load(board, tenant)
-            found = Versions(trust=snapshot.trust, policy=snapshot.policies.get(door, 0), status=snapshot.status)
+            found = Versions(
+                trust=snapshot.trust,
+                policy=snapshot.policies.get(door, 0),
+                status=snapshot.status,
+                roster=snapshot.rosters.get(door, 0),
+            )
             left_s = deadline_s - self._monotonic_s()
             if found != known or left_s <= 0 or self._stopping.is_set():
                 return found
@@ -132,23 +148,25 @@ class Changes:
         return _Snapshot(
             trust=trust or 0,
             policies={row["door_id"]: row["version"] for row in policies},
+            rosters=await self._rosters.versions(tenant),
             status={str(list_id): sequence for list_id, sequence in sequences.items()},
             until_s=self._monotonic_s() + RECHECK_S,
         )
 
 
 def read_known(query: Mapping[str, str]) -> tuple[Versions, float]:
-    """Read what a door says it has: `trust=12&policy=17&status=0:881,1:4&wait_s=25`; absent means none.
+    """Read what a door says it has: `trust=12&policy=17&status=0:881,1:4&roster=9&wait_s=25`; absent means none.
 
     Raises:
         CloudError: QUERY_INVALID.
     """
     try:
         status = dict(_pair(item) for item in query.get("status", "").split(",") if item)
-        known = Versions(trust=_number(query, "trust"), policy=_number(query, "policy"), status=status)
+        versions = {name: _number(query, name) for name in ("trust", "policy", "roster")}
+        known = Versions(**versions, status=status)
         return known, min(_number(query, "wait_s"), MAX_WAIT_S)
     except ValueError as error:
-        detail = f"Expected trust=12&policy=17&status=0:881&wait_s=25 with whole numbers: {error}"
+        detail = f"Expected trust=12&policy=17&status=0:881&roster=9&wait_s=25 with whole numbers: {error}"
         raise CloudError(Reason.QUERY_INVALID, detail) from error
 
 

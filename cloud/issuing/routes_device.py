@@ -53,11 +53,15 @@ async def changes(request: Request[Any, Any, Any], cloud: Cloud, device: Device)
 
 def answer(request: Request[Any, Any, Any], version: int, data: bytes, media_type: str) -> Response[bytes]:
     """Answer with a document at a version, or 304 to who has it."""
+    return not_modified(request, version) or Response(data, media_type=media_type, headers={"etag": f'"{version}"'})
+
+
+def not_modified(request: Request[Any, Any, Any], version: int) -> Response[bytes] | None:
+    """Give the answer to who has this version, None when the caller does not."""
     etag = f'"{version}"'
-    headers = {"etag": etag}
-    if _names(request.headers.get("if-none-match", ""), etag):
-        return Response(b"", status_code=HTTP_304_NOT_MODIFIED, headers=headers)
-    return Response(data, media_type=media_type, headers=headers)
+    if not _names(request.headers.get("if-none-match", ""), etag):
+        return None
+    return Response(b"", status_code=HTTP_304_NOT_MODIFIED, headers={"etag": etag})
 
 
 def _document(request: Request[Any, Any, Any], signed: Signed) -> Response[bytes]:

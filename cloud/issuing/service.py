@@ -1,4 +1,4 @@
-"""Issuing put together: keys, trust, status lists, policies, and the long poll that announces their changes.
+"""Issuing put together: keys, trust, status lists, policies, rosters, and the long poll that announces their changes.
 
 Invariant: an institution that exists has all its keys, a trust bundle and a status list.
 Must not: hold logic of its own.
@@ -19,6 +19,7 @@ from cloud.issuing.keyring import Keyring
 from cloud.issuing.keys import FileKeyStore, KeyRole
 from cloud.issuing.policy import Policies
 from cloud.issuing.policy_models import PolicyDocument
+from cloud.issuing.rosters import Rosters
 from cloud.issuing.status import Status
 from cloud.issuing.trust import Signed, Trust
 from wire.keys import Signer, key_from_p256
@@ -34,6 +35,7 @@ class Issuing:
     trust: Trust
     status: Status
     policies: Policies
+    rosters: Rosters
     changes: Changes
 
     async def found(self, connection: Connection, tenant: Tenant) -> None:
@@ -106,12 +108,14 @@ def open_issuing(
     """
     keyring = Keyring(pool, FileKeyStore(keys), now=now, monotonic_s=monotonic_s)
     status = Status(pool, keyring, now=now)
+    rosters = Rosters(pool, keyring, now=now)
     return Issuing(
         keyring=keyring,
         trust=Trust(pool, keyring, _listed(authority), now=now),
         status=status,
         policies=Policies(pool, keyring, now=now),
-        changes=Changes(pool, status, stopping=stopping, monotonic_s=monotonic_s),
+        rosters=rosters,
+        changes=Changes(pool, status, rosters, stopping=stopping, monotonic_s=monotonic_s),
     )
 
 

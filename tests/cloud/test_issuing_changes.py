@@ -15,8 +15,11 @@ from cloud.errors import CloudError, Reason
 from cloud.issuing.changes import MAX_WAIT_S, Changes, Versions, read_known
 from cloud.issuing.keys import KeyRole
 from cloud.issuing.policy_models import PolicyDocument
+from cloud.issuing.rosters import REFRESH
 from cloud.issuing.status import TTL_S
 from cloud.passes.models import NewPass
+from cloud.roster.models import NewCredential
+from cloud.roster.service import Credentials
 from tests.support.cloud_parts import DOOR, Parts, cloud_parts
 from tests.support.waiting import DEADLINE_S
 from wire.names import DoorId, Tenant
@@ -74,6 +77,31 @@ async def test_a_policy_wakes_the_doors_and_only_its_own_has_a_new_version(parts
     assert await task == Versions(trust=1, policy=1, status={"0": 1})
 
 
+async def test_an_enrolled_credential_wakes_the_doors_of_its_site(parts: Parts):
+    tenant = await parts.make_tenant()
+    await parts.pool.execute(
+        "INSERT INTO doors SELECT tenant_id, 'lab-door', 'lab', name, access_point, created_at FROM doors"
+        " WHERE tenant_id = $1",
+        tenant,
+    )
+    task = await waiting(parts, tenant)
+    credentials = Credentials(parts.pool, parts.issuing, now=parts.clock.now)
+    await credentials.put(tenant, "campus", [NewCredential(identifier="0100482117", form="barcode")])
+    found = Versions(trust=1, policy=0, status={"0": 1}, roster=1)
+    assert await task == found
+    assert await parts.issuing.changes.wait(tenant, DoorId("lab-door"), found, wait_s=DEADLINE_S) == _FIRST
+
+
+async def test_a_roster_that_grows_old_is_issued_again_for_who_waits(parts: Parts):
+    tenant = await parts.make_tenant()
+    credentials = Credentials(parts.pool, parts.issuing, now=parts.clock.now)
+    await credentials.put(tenant, "campus", [NewCredential(identifier="0100482117", form="barcode")])
+    task = await waiting(parts, tenant, Versions(trust=1, policy=0, status={"0": 1}, roster=1))
+    parts.clock.wall += REFRESH + timedelta(seconds=1)
+    parts.clock.monotonic += 3
+    assert (await task).roster == 2
+
+
 async def test_new_keys_wake_the_doors(parts: Parts):
     tenant = await parts.make_tenant()
     task = await waiting(parts, tenant)
@@ -109,7 +137,8 @@ async def test_a_list_that_grows_old_is_signed_again_for_who_waits(parts: Parts)
 async def test_a_stop_ends_every_wait(parts: Parts):
     tenant = await parts.make_tenant()
     stopping = asyncio.Event()
-    changes = Changes(parts.pool, parts.issuing.status, stopping=stopping, monotonic_s=parts.clock.monotonic_s)
+    issuing, monotonic_s = parts.issuing, parts.clock.monotonic_s
+    changes = Changes(parts.pool, issuing.status, issuing.rosters, stopping=stopping, monotonic_s=monotonic_s)
     await parts.issuing.status.sequences(tenant)
     task = asyncio.create_task(changes.wait(tenant, DOOR, _FIRST, wait_s=DEADLINE_S))
     stopping.set()
@@ -117,8 +146,8 @@ async def test_a_stop_ends_every_wait(parts: Parts):
 
 
 def test_a_question_is_read():
-    known, wait_s = read_known({"trust": "12", "policy": "17", "status": "0:881,1:4", "wait_s": "25"})
-    assert known == Versions(trust=12, policy=17, status={"0": 881, "1": 4})
+    known, wait_s = read_known({"trust": "12", "policy": "17", "status": "0:881,1:4", "roster": "9", "wait_s": "25"})
+    assert known == Versions(trust=12, policy=17, status={"0": 881, "1": 4}, roster=9)
     assert wait_s == 25
 
 
@@ -132,7 +161,15 @@ def test_a_wait_is_bounded():
 
 @pytest.mark.parametrize(
     "query",
-    [{"trust": "x"}, {"policy": "-1"}, {"status": "0"}, {"status": "0:x"}, {"wait_s": "1.5"}, {"trust": "9" * 20}],
+    [
+        {"trust": "x"},
+        {"policy": "-1"},
+        {"roster": "+1"},
+        {"status": "0"},
+        {"status": "0:x"},
+        {"wait_s": "1.5"},
+        {"trust": "9" * 20},
+    ],
 )
 def test_a_question_that_cannot_be_read_is_refused(query: dict[str, str]):
     with pytest.raises(CloudError) as caught:

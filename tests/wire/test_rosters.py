@@ -43,7 +43,7 @@ from wire.roster_delta import (
     open_roster_delta,
     seal_roster_delta,
 )
-from wire.roster_table import PIN_BYTES, RECORD_BYTES, place_of, row_of, spliced
+from wire.roster_table import PIN_BYTES, RECORD_BYTES, check_level_sets, place_of, row_of, spliced
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -263,6 +263,19 @@ def test_rows_are_checked_to_the_last():
         assert refused.value.field == field
 
 
+@pytest.mark.parametrize("count", [0, 1, 2, 255, 256, 257, 511, 512, 65_535, 65_536])
+def test_level_sets_are_named_up_to_the_last(count: int):
+    for number in (0, 1, 254, 255, 256, 257, 510, 511, 512, 65_534, 65_535):
+        records = record(_key(1), level_set=min(number, 1)) + record(_key(2), level_set=number)
+        if number < count:
+            check_level_sets(records, count, "records")
+        else:
+            with pytest.raises(WireError) as refused:
+                check_level_sets(records, count, "records")
+            assert _reason(refused) == (WireReason.UNKNOWN_VALUE, "records")
+
+
+@pytest.mark.slow
 def test_the_largest_delta_is_read_and_one_change_more_is_not_written():
     largest = _large(MAX_CHANGES, pin=2, level_sets=MAX_LEVEL_SETS)
     first = replace(USUAL, level_sets=(), records=b"", pins=b"")
