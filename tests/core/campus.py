@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from edge.core.credential import Medium, Presentation, PresentedCredential, read_code
-from edge.core.effects import CommitCommand, CommitGrant, Effect, EventDraft, Journaling, Show
+from edge.core.effects import CommitCommand, CommitGrant, Effect, EventDraft, Record, Show
 from edge.core.instant import Instant
 from edge.core.orders import Orders
 from edge.core.policy import PolicyState
@@ -293,7 +293,7 @@ def commits(effects: Iterable[Effect]) -> list[CommitGrant]:
 
 def drafts(effects: Iterable[Effect]) -> list[EventDraft]:
     """The events among effects, in order."""
-    return [effect.draft for effect in effects if isinstance(effect, Journaling)]
+    return [effect.draft for effect in effects if isinstance(effect, Record | CommitGrant | CommitCommand)]
 
 
 def shown(effects: Iterable[Effect]) -> list[Show]:
