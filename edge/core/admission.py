@@ -88,7 +88,7 @@ def _decide(state: State, candidate: Candidate, now: Instant) -> Granted | Denie
     return waits.refused_by_pin(credential, settings_of(state), state.memory, now) or granted
 
 
-def _decide_again(state: State, candidate: Candidate, now: Instant) -> Granted | Denied:
+def decide_again(state: State, candidate: Candidate, now: Instant) -> Granted | Denied:
     """Decide for somebody who waited: trust, rules, time, and who is where, may have changed meanwhile."""
     credential, settings = candidate.credential, settings_of(state)
     refused = refused_meanwhile(credential, state.trust, state.roster, settings, now)
@@ -116,7 +116,7 @@ def tap(state: State, presentation: Presentation, now: Instant) -> Outcome:
 
 def _admit_again(state: State, candidate: Candidate, now: Instant) -> Outcome:
     """Take somebody on who waited."""
-    found = _decide_again(state, candidate, now)
+    found = decide_again(state, candidate, now)
     if isinstance(found, Denied):
         return refuse(state, found, candidate.reader, now)
     return _admit(state, candidate, found, now)
@@ -153,7 +153,7 @@ def _admit_together(state: State, candidates: Sequence[Candidate], now: Instant)
     """Grant two people at once, or neither: a door that asks for two never opens for one."""
     after, decided = state, []
     for candidate in candidates:
-        found = _decide_again(after, candidate, now)
+        found = decide_again(after, candidate, now)
         decided.append((candidate, found))
         if isinstance(found, Granted):
             after = replace(after, memory=after.memory.with_memos(found.memos))
