@@ -8,7 +8,6 @@ import pytest
 
 from edge.core.admission import decide_again
 from edge.core.companions import PinOutcome
-from edge.core.credential import Namespace
 from edge.core.effects import Denied
 from edge.core.instant import Instant
 from edge.core.tap import (
@@ -75,7 +74,7 @@ from wire.names import (
     SuspectRule,
 )
 from wire.policy import Area
-from wire.roster import Roster
+from wire.roster import IdentifierForm, Roster
 from wire.settings import DoorSettings
 
 # --- whoever waited is judged again ----------------------------------------------------------------------------
@@ -185,7 +184,7 @@ def test_whoever_waits_since_before_a_pin_was_asked_for_passes_without_none():
     with_pin = policy(replace(TWO, pin_below=Assurance.NONCE_BOUND), version=18)
     state, _ = feed(door(TWO), someone(1), PolicyReplaced(with_pin))
     settings = replace(with_pin.bundle.settings, minimum_assurance=Assurance.IDENTIFIER)
-    people = roster({(Namespace.CARD, CARD): entry(pin=VERIFIERS)})
+    people = roster({(IdentifierForm.CARD_UID, CARD): entry(pin=VERIFIERS)})
     state, _ = handle(replace(state, roster=people), PolicyReplaced(policy(settings, version=19)), NOW)
     state, _ = handle(state, card(), NOW)
     state, effects = answered(state, PinOutcome.RIGHT)
@@ -218,11 +217,17 @@ def test_of_two_the_first_may_have_become_somebody_who_may_not_pass():
     [
         (roster(version=6), []),
         (roster({}), [Reason.CREDENTIAL_NOT_FOUND]),
-        (roster({(Namespace.CARD, CARD): entry(b"person-2", kind=PassKind.VISITOR)}), [Reason.CREDENTIAL_NOT_FOUND]),
-        (roster({(Namespace.CARD, CARD): entry(levels=(LEVEL, 8))}), [Reason.CREDENTIAL_NOT_FOUND]),
-        (roster({(Namespace.CARD, CARD): entry(kind=PassKind.STAFF)}), [Reason.CREDENTIAL_NOT_FOUND]),
-        (roster({(Namespace.CARD, CARD): entry(flags=PassFlags.EXTENDED_RELEASE)}), [Reason.CREDENTIAL_NOT_FOUND]),
-        (roster({(Namespace.CARD, CARD): entry(pin=VERIFIERS)}), [Reason.CREDENTIAL_NOT_FOUND]),
+        (
+            roster({(IdentifierForm.CARD_UID, CARD): entry(b"person-2", kind=PassKind.VISITOR)}),
+            [Reason.CREDENTIAL_NOT_FOUND],
+        ),
+        (roster({(IdentifierForm.CARD_UID, CARD): entry(levels=(LEVEL, 8))}), [Reason.CREDENTIAL_NOT_FOUND]),
+        (roster({(IdentifierForm.CARD_UID, CARD): entry(kind=PassKind.STAFF)}), [Reason.CREDENTIAL_NOT_FOUND]),
+        (
+            roster({(IdentifierForm.CARD_UID, CARD): entry(flags=PassFlags.EXTENDED_RELEASE)}),
+            [Reason.CREDENTIAL_NOT_FOUND],
+        ),
+        (roster({(IdentifierForm.CARD_UID, CARD): entry(pin=VERIFIERS)}), [Reason.CREDENTIAL_NOT_FOUND]),
         (roster(issued_at_s=NOW_S - 86_401), [Reason.REVOCATION_STALE]),
     ],
 )

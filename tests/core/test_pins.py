@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from edge.core.companions import PinOutcome
-from edge.core.credential import Form, Namespace, PinEntry
+from edge.core.credential import Form, PinEntry
 from edge.core.effects import CheckPin, Effect, Feedback, Record, Show
 from edge.core.flood import DENIALS_A_WINDOW
 from edge.core.memory import Memo, MemoKind, Memory
@@ -52,7 +52,7 @@ from tests.core.campus import (
 )
 from tests.core.people import someone
 from wire.names import Assurance, ClockState, DoorMode, EventKind, PassKind, Reason, Step
-from wire.roster import PinVerifiers
+from wire.roster import IdentifierForm, PinVerifiers
 from wire.settings import DoorSettings
 
 SETTINGS = DoorSettings(
@@ -73,10 +73,10 @@ def rules(**changes: object) -> PolicyState:
 
 PEOPLE = roster(
     {
-        (Namespace.CARD, CARD): entry(pin=VERIFIERS),
-        (Namespace.BARCODE, BARCODE): entry(pin=VERIFIERS),  # the same person's
-        (Namespace.CARD, OTHER_CARD): entry(OTHER, pin=OTHERS),
-        (Namespace.CARD, b"no-pin"): entry(b"person-3"),
+        (IdentifierForm.CARD_UID, CARD): entry(pin=VERIFIERS),
+        (IdentifierForm.BARCODE, BARCODE): entry(pin=VERIFIERS),  # the same person's
+        (IdentifierForm.CARD_UID, OTHER_CARD): entry(OTHER, pin=OTHERS),
+        (IdentifierForm.CARD_UID, b"no-pin"): entry(b"person-3"),
     }
 )
 
@@ -141,7 +141,7 @@ def test_a_pass_has_no_pin_and_is_refused_where_one_is_needed():
 
 
 def test_an_emergency_kind_is_asked_too():
-    people = roster({(Namespace.CARD, CARD): entry(kind=PassKind.EMERGENCY, pin=VERIFIERS)})
+    people = roster({(IdentifierForm.CARD_UID, CARD): entry(kind=PassKind.EMERGENCY, pin=VERIFIERS)})
     _, effects = handle(replace(keypad(), roster=people), card(), NOW)
     assert shown(effects) == [Show(READER, Feedback.ENTER_PIN)]
 
@@ -396,7 +396,7 @@ def test_what_changed_while_a_pin_was_keyed_in_decides(
 
 
 def test_a_pin_that_was_changed_while_it_was_keyed_in_is_not_right_any_more():
-    newer = roster({(Namespace.CARD, CARD): entry(pin=OTHERS)})
+    newer = roster({(IdentifierForm.CARD_UID, CARD): entry(pin=OTHERS)})
     state, _ = feed(keypad(), card(), RosterReplaced(newer, None))
     _, effects = answered(state, PinOutcome.RIGHT)
     assert refusals(effects) == [(Step.REVOCATION, Reason.CREDENTIAL_NOT_FOUND)]
