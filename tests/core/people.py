@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from edge.core.credential import Namespace
 from edge.core.effects import Effect
 from edge.core.instant import Instant
 from edge.core.tap import (
@@ -10,12 +11,16 @@ from edge.core.tap import (
     handle,
 )
 from tests.core.campus import (
+    CARD,
     NOW,
     NOW_S,
     READER,
+    VERIFIERS,
     code,
     commits,
     durable,
+    entry,
+    roster,
     tap,
 )
 from wire.names import (
@@ -24,6 +29,7 @@ from wire.names import (
     Step,
 )
 from wire.policy import Passage
+from wire.roster import PinVerifiers
 from wire.settings import DoorSettings
 
 COMPANION_MS = DoorSettings().companion_ms
@@ -33,6 +39,19 @@ ALONE = (Step.COMPANIONS, Reason.SECOND_PERSON_REQUIRED)
 UNESCORTED = (Step.COMPANIONS, Reason.ESCORT_REQUIRED)
 STORAGE = (Step.GRANT, Reason.STORAGE_FAULT)
 CLOCK = (Step.CLOCK, Reason.CLOCK_SUSPECT)
+
+OTHER_CARD = b"\x04other"
+OTHER = b"person-2"
+OTHERS = PinVerifiers(b"S" * 16, b"P" * 16, None)
+BARCODE = b"20251009"
+PEOPLE = roster(
+    {
+        (Namespace.CARD, CARD): entry(pin=VERIFIERS),
+        (Namespace.BARCODE, BARCODE): entry(pin=VERIFIERS),  # the same person's
+        (Namespace.CARD, OTHER_CARD): entry(OTHER, pin=OTHERS),
+        (Namespace.CARD, b"no-pin"): entry(b"person-3"),
+    }
+)
 
 
 def someone(
