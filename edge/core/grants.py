@@ -186,7 +186,8 @@ def follow_passages(state: State, now: Instant) -> Outcome:
         return state, ()
     over, state = state.passing, replace(state, passing=())
     if closed and state.door.mode not in (Mode.UNLOCKED, Mode.LOCKED_OPEN):
-        return for_each(state, reversed(over), lambda before, each: _not_taken(before, each, now))
+        newest_first = sorted(over, key=_number, reverse=True)  # so that each is put back to before the next
+        return for_each(state, newest_first, lambda before, each: _not_taken(before, each, now))
     passed = {each.holder: each.grant.grant_id for each in over}
     return replace(state, awaited=tuple(_stands(each, passed) for each in state.awaited)), ()
 
@@ -226,7 +227,11 @@ def _undo(state: State, taken_back: Underway) -> tuple[State, tuple[Memo, ...]]:
 def _later(state: State, taken_back: Underway) -> Underway | None:
     others = (each for each in (*state.passing, *state.awaited) if each.holder == taken_back.holder)
     later = (each for each in others if each.grant.grant_id > taken_back.grant.grant_id and _noted_presence(each))
-    return min(later, key=lambda each: each.grant.grant_id, default=None)
+    return min(later, key=_number, default=None)
+
+
+def _number(underway: Underway) -> int:
+    return underway.grant.grant_id
 
 
 def _noted_presence(underway: Underway) -> bool:

@@ -14,7 +14,7 @@ from immutables import Map
 
 MAX_FACTS: Final = 65_536
 """More people than one door lets in; about 10 MB. Beyond it the oldest sixteenth of a kind is forgotten, and a kind
-that had none yet takes one more."""
+that had none yet takes one more. Finding them takes a look at every fact: 0.1 s, once in 4,096 people."""
 
 
 @unique

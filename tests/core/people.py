@@ -10,12 +10,16 @@ from edge.core.tap import (
     handle,
 )
 from tests.core.campus import (
+    CARD,
     NOW,
     NOW_S,
     READER,
+    VERIFIERS,
     code,
     commits,
     durable,
+    entry,
+    roster,
     tap,
 )
 from wire.names import (
@@ -24,6 +28,7 @@ from wire.names import (
     Step,
 )
 from wire.policy import Passage
+from wire.roster import IdentifierForm, PinVerifiers
 from wire.settings import DoorSettings
 
 COMPANION_MS = DoorSettings().companion_ms
@@ -33,6 +38,19 @@ ALONE = (Step.COMPANIONS, Reason.SECOND_PERSON_REQUIRED)
 UNESCORTED = (Step.COMPANIONS, Reason.ESCORT_REQUIRED)
 STORAGE = (Step.GRANT, Reason.STORAGE_FAULT)
 CLOCK = (Step.CLOCK, Reason.CLOCK_SUSPECT)
+
+OTHER_CARD = b"\x04other"
+OTHER = b"person-2"
+OTHERS = PinVerifiers(b"S" * 16, b"P" * 16, None)
+BARCODE = b"20251009"
+PEOPLE = roster(
+    {
+        (IdentifierForm.CARD_UID, CARD): entry(pin=VERIFIERS),
+        (IdentifierForm.BARCODE, BARCODE): entry(pin=VERIFIERS),  # the same person's
+        (IdentifierForm.CARD_UID, OTHER_CARD): entry(OTHER, pin=OTHERS),
+        (IdentifierForm.CARD_UID, b"no-pin"): entry(b"person-3"),
+    }
+)
 
 
 def someone(

@@ -50,18 +50,14 @@ from tests.core.campus import (
     tap,
     under,
 )
-from tests.core.people import someone
+from tests.core.people import BARCODE, OTHER, OTHER_CARD, OTHERS, PEOPLE, someone
 from wire.names import Assurance, ClockState, DoorMode, EventKind, PassKind, Reason, Step
-from wire.roster import IdentifierForm, PinVerifiers
+from wire.roster import IdentifierForm
 from wire.settings import DoorSettings
 
 SETTINGS = DoorSettings(
     minimum_assurance=Assurance.IDENTIFIER, pin_below=Assurance.ROTATING, pin_attempts=3, pin_block_s=300
 )
-OTHER_CARD = b"\x04other"
-OTHER = b"person-2"
-OTHERS = PinVerifiers(b"S" * 16, b"P" * 16, None)
-BARCODE = b"20251009"
 WRONG = (Step.COMPANIONS, Reason.SECOND_FACTOR_WRONG)
 BLOCKED = (Step.COMPANIONS, Reason.SECOND_FACTOR_BLOCKED)
 REQUIRED = (Step.COMPANIONS, Reason.SECOND_FACTOR_REQUIRED)
@@ -69,16 +65,6 @@ REQUIRED = (Step.COMPANIONS, Reason.SECOND_FACTOR_REQUIRED)
 
 def rules(**changes: object) -> PolicyState:
     return policy(replace(SETTINGS, **changes))  # type: ignore[arg-type]
-
-
-PEOPLE = roster(
-    {
-        (IdentifierForm.CARD_UID, CARD): entry(pin=VERIFIERS),
-        (IdentifierForm.BARCODE, BARCODE): entry(pin=VERIFIERS),  # the same person's
-        (IdentifierForm.CARD_UID, OTHER_CARD): entry(OTHER, pin=OTHERS),
-        (IdentifierForm.CARD_UID, b"no-pin"): entry(b"person-3"),
-    }
-)
 
 
 def keypad(**changes: object) -> State:

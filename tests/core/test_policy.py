@@ -1,26 +1,34 @@
-"""Steps 10 to 15: who may pass when, and schedules in local time."""
+"""Steps 10 to 12: who may pass in which mode, with which credential, by which access level."""
 
 from __future__ import annotations
 
-from datetime import UTC, date, datetime, timedelta
-from zoneinfo import ZoneInfo
+from dataclasses import replace
 
 import pytest
 
 from edge.core.effects import Denied
 from edge.core.instant import Instant
 from edge.core.memory import Memory
-from edge.core.policy import Granted, PolicyState, Situation, decide
-from edge.core.schedule import is_active
+from edge.core.policy import Granted, PolicyState, Situation, decide, minimum_assurance
 from edge.core.verify import VerifiedCredential, verify
-from tests.core.campus import LEVEL, NOW, PLACE, instant, issue, pass_id, policy, present, printed, read, trust
+from tests.core.campus import (
+    LEVEL,
+    NOW,
+    NOW_S,
+    PLACE,
+    changed,
+    instant,
+    issue,
+    pass_id,
+    policy,
+    present,
+    printed,
+    read,
+    trust,
+)
 from wire.names import Assurance, ClockState, DoorMode, PassFlags, PassKind, Reason, Step, SuspectRule
-from wire.policy import ALL_DAYS, ALWAYS, MINUTES_A_DAY, Schedule, Window
+from wire.policy import ALL_DAYS, ALWAYS, AssuranceHours, Schedule, Window
 from wire.settings import DoorSettings
-
-THURSDAY = date(2025, 10, 9)
-THURSDAY_BIT, FRIDAY_BIT = 1 << 3, 1 << 4
-EPOCH = date(1970, 1, 1)
 
 
 def verified(payload: bytes) -> VerifiedCredential:
@@ -43,10 +51,6 @@ def outcome(credential: VerifiedCredential, rules: PolicyState, now: Instant = N
     return (found.step, found.reason) if isinstance(found, Denied) else found
 
 
-def moment(local: datetime, *, clock: ClockState = ClockState.TRUSTED) -> Instant:
-    return instant(wall_ms=round(local.timestamp() * 1000), clock=clock)
-
-
 # --- 10 mode ---------------------------------------------------------------------------------------------------
 
 
@@ -54,6 +58,27 @@ def moment(local: datetime, *, clock: ClockState = ClockState.TRUSTED) -> Instan
 @pytest.mark.parametrize("kind", list(PassKind))
 def test_every_kind_passes_a_door_in_a_usual_mode(mode: DoorMode, kind: PassKind):
     assert isinstance(outcome(holder(kind=kind), policy(DoorSettings(mode=mode))), Granted)
+
+
+@pytest.mark.parametrize(
+    ("mode", "reason"),
+    [
+        (DoorMode.LOCKED, Reason.DOOR_INTERLOCKED),
+        (DoorMode.UNLOCKED, Reason.DOOR_INTERLOCKED),
+        (DoorMode.BLOCKED, Reason.DOOR_BLOCKED),
+        (DoorMode.LOCKED_DOWN, Reason.DOOR_LOCKED_DOWN),
+    ],
+)
+def test_the_mode_is_named_before_the_door_that_must_be_closed(mode: DoorMode, reason: Reason):
+    rules = policy(DoorSettings(mode=mode))
+    found = decide(holder(), rules, replace(SITUATION, interlocked=True), NOW)
+    assert found == Denied(Step.DOOR_MODE, reason, pass_id(), Assurance.ROTATING)
+
+
+def test_an_emergency_pass_waits_for_the_other_door_too():
+    found = decide(holder(kind=PassKind.EMERGENCY), policy(), replace(SITUATION, interlocked=True), NOW)
+    assert isinstance(found, Denied)
+    assert found.reason is Reason.DOOR_INTERLOCKED
 
 
 @pytest.mark.parametrize("kind", list(PassKind))
@@ -84,6 +109,51 @@ def test_a_credential_must_reach_the_doors_minimum_assurance(minimum: Assurance,
     found = outcome(credential, policy(DoorSettings(minimum_assurance=minimum)))
     enough = level >= minimum
     assert isinstance(found, Granted) if enough else found == (Step.ASSURANCE, Reason.ASSURANCE_TOO_LOW)
+
+
+def hours(*demands: tuple[int, Assurance], minimum: Assurance = Assurance.PRINTED) -> PolicyState:
+    """Demands by the hour: schedule 1 is active now, 2 is not, 0 always is."""
+    rules = policy(
+        DoorSettings(minimum_assurance=minimum),
+        schedules={1: Schedule((Window(ALL_DAYS, 480, 540),)), 2: Schedule((Window(ALL_DAYS, 540, 600),))},
+    )
+    return changed(rules, assurance_hours=tuple(AssuranceHours(number, level) for number, level in demands))
+
+
+@pytest.mark.parametrize(
+    ("demands", "minimum", "expected"),
+    [
+        ([], Assurance.PRINTED, Assurance.PRINTED),
+        ([(1, Assurance.ROTATING)], Assurance.PRINTED, Assurance.ROTATING),
+        ([(2, Assurance.ROTATING)], Assurance.PRINTED, Assurance.PRINTED),
+        ([(ALWAYS, Assurance.ROTATING)], Assurance.PRINTED, Assurance.ROTATING),
+        ([(1, Assurance.IDENTIFIER)], Assurance.PRINTED, Assurance.PRINTED),  # no hour asks for less
+        ([(1, Assurance.ROTATING), (1, Assurance.NONCE_BOUND)], Assurance.PRINTED, Assurance.NONCE_BOUND),
+        ([(1, Assurance.NONCE_BOUND), (1, Assurance.ROTATING)], Assurance.PRINTED, Assurance.NONCE_BOUND),
+        ([(2, Assurance.NONCE_BOUND), (1, Assurance.DYNAMIC_TAG)], Assurance.PRINTED, Assurance.DYNAMIC_TAG),
+        ([(1, Assurance.ROTATING)], Assurance.NONCE_BOUND, Assurance.NONCE_BOUND),
+    ],
+)
+def test_the_strongest_demand_of_the_hour_counts(
+    demands: list[tuple[int, Assurance]], minimum: Assurance, expected: Assurance
+):
+    assert minimum_assurance(hours(*demands, minimum=minimum), NOW) is expected
+
+
+@pytest.mark.parametrize(
+    ("minute", "admitted"), [(8 * 60 - 1, True), (8 * 60, False), (9 * 60 - 1, False), (9 * 60, True)]
+)
+def test_a_demand_holds_for_its_hours(minute: int, *, admitted: bool):
+    now = instant(wall_ms=(NOW_S // 86_400 * 86_400 + minute * 60) * 1000)
+    found = outcome(verified(printed()), hours((1, Assurance.ROTATING)), now)
+    assert isinstance(found, Granted) if admitted else found == (Step.ASSURANCE, Reason.ASSURANCE_TOO_LOW)
+
+
+@pytest.mark.parametrize("clock", list(ClockState))
+def test_while_the_time_is_not_known_the_strongest_demand_of_any_hour_counts(clock: ClockState):
+    rules = hours((1, Assurance.ROTATING), (2, Assurance.NONCE_BOUND))
+    expected = Assurance.NONCE_BOUND if clock is ClockState.SUSPECT else Assurance.ROTATING
+    assert minimum_assurance(rules, instant(clock=clock)) is expected
 
 
 # --- 12 access levels ------------------------------------------------------------------------------------------
@@ -171,78 +241,3 @@ def test_a_holder_who_needs_longer_gets_the_extended_release():
 def test_a_holder_who_needs_longer_never_gets_less_than_others(extended_ms: int):
     rules = policy(DoorSettings(extended_release_time_ms=extended_ms))
     assert outcome(holder(flags=PassFlags.EXTENDED_RELEASE), rules) == Granted(f"level-{LEVEL}", 5_000)
-
-
-# --- schedules -------------------------------------------------------------------------------------------------
-
-
-def admits(schedule: Schedule, local: datetime, holidays: frozenset[int] = frozenset()) -> bool:
-    return is_active(schedule, holidays, local)
-
-
-@pytest.mark.parametrize(
-    ("clock_time", "inside"),
-    [("07:59:59.999", False), ("08:00:00", True), ("17:59:59.999", True), ("18:00:00", False)],
-)
-def test_a_window_holds_from_its_first_minute_until_before_its_end(clock_time: str, *, inside: bool):
-    office = Schedule((Window(THURSDAY_BIT, 480, 1080),))
-    assert admits(office, datetime.fromisoformat(f"2025-10-09 {clock_time}+00:00")) is inside
-
-
-def test_a_whole_day_ends_at_midnight():
-    thursday = Schedule((Window(THURSDAY_BIT, 0, MINUTES_A_DAY),))
-    inside = [admits(thursday, datetime(2025, 10, 9, tzinfo=UTC) + timedelta(minutes=m)) for m in (-1, 0, 1439, 1440)]
-    assert inside == [False, True, True, False]
-
-
-@pytest.mark.parametrize("day", range(7))
-def test_each_bit_is_its_weekday(day: int):
-    monday = datetime(2025, 10, 6, 12, tzinfo=UTC)
-    only = Schedule((Window(1 << day, 0, MINUTES_A_DAY),))
-    assert [admits(only, monday + timedelta(days=n)) for n in range(7)] == [n == day for n in range(7)]
-
-
-def test_on_a_holiday_only_its_holiday_windows_count():
-    schedule = Schedule((Window(ALL_DAYS, 480, 1080),), (Window(THURSDAY_BIT, 600, 660),))
-    holiday = frozenset({(THURSDAY - EPOCH).days})
-    at_nine, at_ten = datetime(2025, 10, 9, 9, tzinfo=UTC), datetime(2025, 10, 9, 10, tzinfo=UTC)
-    assert (admits(schedule, at_nine), admits(schedule, at_ten)) == (True, True)
-    assert (admits(schedule, at_nine, holiday), admits(schedule, at_ten, holiday)) == (False, True)
-    assert admits(schedule, at_nine + timedelta(days=1), holiday)
-
-
-def test_a_schedule_without_holiday_windows_is_closed_on_holidays():
-    schedule = Schedule((Window(ALL_DAYS, 0, MINUTES_A_DAY),))
-    assert not admits(schedule, datetime(2025, 10, 9, 12, tzinfo=UTC), frozenset({(THURSDAY - EPOCH).days}))
-
-
-def test_the_built_in_schedule_admits_on_holidays_too():
-    assert isinstance(outcome(holder(), policy(holidays=[(THURSDAY - EPOCH).days])), Granted)
-
-
-@pytest.mark.parametrize(
-    ("zone", "admitted"),
-    [("UTC", True), ("Europe/Berlin", True), ("America/New_York", False), ("Pacific/Auckland", False)],
-)
-def test_schedules_are_read_in_the_doors_time_zone(zone: str, *, admitted: bool):
-    rules = policy(
-        levels={LEVEL: (1,)}, schedules={1: Schedule((Window(THURSDAY_BIT, 480, 1080),))}, zone=ZoneInfo(zone)
-    )
-    found = outcome(holder(), rules)  # Thursday 08:53 UTC: 10:53 in Berlin, 04:53 in New York, 21:53 in Auckland
-    assert isinstance(found, Granted) if admitted else found == (Step.ACCESS, Reason.NOT_PERMITTED_AT_THIS_TIME)
-
-
-@pytest.mark.parametrize("day", [date(2025, 3, 29), date(2025, 3, 31), date(2025, 10, 25), date(2025, 10, 27)])
-def test_eight_o_clock_stays_eight_o_clock_across_summer_time(day: date):
-    berlin = ZoneInfo("Europe/Berlin")
-    rules = policy(levels={LEVEL: (1,)}, schedules={1: Schedule((Window(ALL_DAYS, 480, 481),))}, zone=berlin)
-    eight = datetime(day.year, day.month, day.day, 8, tzinfo=berlin)
-    found = [outcome(holder(), rules, moment(eight + timedelta(seconds=s))) for s in (-1, 0, 59, 60)]
-    assert [isinstance(each, Granted) for each in found] == [False, True, True, False]
-
-
-def test_both_passes_of_an_hour_that_comes_twice_are_inside():
-    berlin = ZoneInfo("Europe/Berlin")
-    rules = policy(levels={LEVEL: (1,)}, schedules={1: Schedule((Window(ALL_DAYS, 150, 151),))}, zone=berlin)
-    twice = [datetime(2025, 10, 26, 2, 30, fold=fold, tzinfo=berlin) for fold in (0, 1)]
-    assert [isinstance(outcome(holder(), rules, moment(each)), Granted) for each in twice] == [True, True]
