@@ -23,6 +23,8 @@ FLUSHED_EVERY_S: Final = 5.0
 """How much a power cut may take of what caused no event."""
 MOST_BYTES: Final = 64 * 1024
 """Recorded between two flushes: 25 codes a second, more than people show. A flood beyond it is not worth the disk."""
+_NOTED_AT_MOST: Final = 64
+"""Inputs that are held before they are written, so that a flood takes no memory."""
 SEGMENT_INPUTS: Final = 1_000
 """After so many inputs a checkpoint is due, once they also take as much room as the last one did."""
 
@@ -38,33 +40,41 @@ class Recorder:
 
     def __init__(self, store: Store) -> None:
         self._store = store
-        self._inputs = RecordingWriter()
+        self._writer = RecordingWriter()
         self._number = store.boot << BOOT_SHIFT
         self.running = False
         """Whether inputs are taken; set here only."""
         self._told = False
+        self._noted: list[tuple[Input, Instant]] = []
         self._pending: list[bytes] = []
         self._named: list[Named] = []
         self._left_bytes = MOST_BYTES
         self._segment_inputs = self._segment_bytes = self._checkpoint_bytes = 0
 
     def take(self, event: Input, now: Instant) -> None:
-        """Note an input before it is handled."""
-        if not self.running:
-            return
+        """Note an input before it is handled; it is written later, when no door waits for it."""
+        if self.running:
+            self._noted.append((event, now))
+            if len(self._noted) >= _NOTED_AT_MOST:
+                self._write()
+
+    def _write(self) -> None:
         try:
-            written = self._inputs.input(event, now)
+            for event, now in self._noted:
+                written = self._writer.input(event, now)
+                self._pending.append(written.data)
+                self._named += written.named
+                self._left_bytes -= len(written.data)
         except RecordingError as error:
             self.break_off(str(error))
             return
-        self._pending.append(written.data)
-        self._named += written.named
-        self._left_bytes -= len(written.data)
+        self._noted.clear()
         if self._left_bytes < 0:
             self.break_off("more is read than is worth recording")
 
     def hand_over(self) -> Run | None:
         """Give what was noted since the last time, to be written with an event; None when there is nothing."""
+        self._write()
         if not self._pending:
             return None
         data = join_inputs(self._pending)
@@ -93,7 +103,8 @@ class Recorder:
             self._told = True
             _log.warning("recording_broken_off", why=why)
         self.running = False
-        self._number += len(self._pending) + 1
+        self._number += len(self._noted) + len(self._pending) + 1
+        self._noted.clear()
         self._pending.clear()
         self._named.clear()
 
@@ -103,9 +114,9 @@ class Recorder:
         Args:
             state: as it is now; nothing may be fed between looking at it and this call.
         """
-        fresh = not self.running
-        due = fresh or self._is_full()
         run = self.hand_over()
+        fresh = not self.running  # also when that broke off
+        due = fresh or self._is_full()
         number = self._number
         self.running, self._left_bytes = True, MOST_BYTES
         if run is None and not due:

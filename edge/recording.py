@@ -33,7 +33,7 @@ from edge.core.policy import PolicyState
 from edge.core.state import Input, State
 from edge.core.trust import TrustState
 from edge.recording_forms import Form, Forms, Substitute, unknown, unreadable
-from wire.codec import Value, decode, head
+from wire.codec import MAX_TIME_MS, Value, decode, head
 from wire.command import Command
 from wire.errors import WireError
 from wire.roster import PinVerifiers, Roster
@@ -180,8 +180,10 @@ class RecordingWriter:
         """Write one input and its moment; several are joined by `join_inputs`.
 
         Raises:
-            RecordingError: UNKNOWN, it holds what no recording may hold.
+            RecordingError: UNKNOWN, it holds what no recording may hold, or a moment outside of the formats' calendar.
         """
+        if not 0 <= now.wall_ms <= MAX_TIME_MS:
+            raise unknown("wall_ms")
         return self._written(self._input, (now, event))
 
     def state(self, whole: State) -> Written:
@@ -250,7 +252,10 @@ class RecordingReader:
             RecordingError: UNREADABLE for anything else, or NOT_KEPT.
         """
         read = self._inputs.read(_decode(data, "inputs", MAX_RUN_BYTES))
-        return [(event, now) for now, event in cast("tuple[tuple[Instant, Input], ...]", read)]
+        pairs = [(event, now) for now, event in cast("tuple[tuple[Instant, Input], ...]", read)]
+        if not all(0 <= now.wall_ms <= MAX_TIME_MS for _, now in pairs):
+            raise unreadable("wall_ms")
+        return pairs
 
     def state(self, data: bytes) -> State:
         """Read a state; raises as `inputs`."""

@@ -122,12 +122,11 @@ async def test_a_checkpoint_is_due_after_so_many_inputs(rig: Rig, inputs: int, s
         if number % 500 == 499:
             await rig.recorder.flush(STATE)
     await rig.recorder.flush(STATE)
-    rig.take(TimeDue())
-    await rig.recorder.flush(STATE)
-    found = rig.segments()
-    assert len(found) == segments
-    assert [len(each) for each in rig.inputs()] == ([inputs + 1] if segments == 1 else [inputs, 1])
-    assert (found[0].next_state is not None) is (segments == 2)
+    rig.take(Noted(EventKind.STARTED))
+    await rig.append()
+    found = rig.inputs()
+    assert [len(each) for each in found] == ([inputs + 1] if segments == 1 else [inputs, 1])
+    assert (rig.segments()[0].next_state is not None) is (segments == 2)
 
 
 async def test_an_input_that_cannot_be_recorded_breaks_off_until_the_next_flush(rig: Rig):
@@ -160,6 +159,25 @@ async def test_a_flood_is_not_worth_the_disk(rig: Rig):
     rig.take(TimeDue())
     await rig.append()
     assert rig.inputs() == [[fits], [TimeDue()]]
+
+
+async def test_what_breaks_off_in_a_flush_begins_anew_in_it(rig: Rig):
+    await rig.recorder.flush(STATE)
+    rig.take(TimeDue())
+    await rig.append()
+    rig.take(Stranger(EventKind.STARTED))
+    await rig.recorder.flush(STATE)
+    rig.take(Noted(EventKind.STOPPED))
+    await rig.append()
+    assert rig.inputs() == [[TimeDue()], [Noted(EventKind.STOPPED)]]
+    assert rig.segments()[0].next_state is None
+
+
+async def test_a_flood_takes_no_memory_either(rig: Rig):
+    await rig.recorder.flush(STATE)
+    for _ in range(1_000):
+        rig.take(long_tap(10_000))
+    assert not rig.recorder.running
 
 
 async def test_an_event_that_is_refused_at_once_breaks_off(rig: Rig):

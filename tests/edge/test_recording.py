@@ -63,6 +63,7 @@ from edge.recording import (
 from edge.recording_forms import Forms, RecordingError, RecordingReason, Substitute
 from tests.support.enrolled import Card, roster_of
 from tests.support.tenant import TenantKeys, p256, present
+from wire.codec import MAX_TIME_MS
 from wire.command import Command
 from wire.names import Action, Assurance, ClockState, DoorId, DoorMode, EventKind, PassFlags, PassKind
 from wire.roster import PinVerifiers, Roster
@@ -193,6 +194,18 @@ def test_a_version_that_is_not_kept_is_told():
     with pytest.raises(RecordingError) as caught:
         reader().inputs(join_inputs([data]))
     assert caught.value.reason is RecordingReason.NOT_KEPT
+
+
+@pytest.mark.parametrize(
+    ("wall_ms", "is_written"), [(-1, False), (0, True), (MAX_TIME_MS, True), (MAX_TIME_MS + 1, False)]
+)
+def test_a_moment_is_within_the_calendar(wall_ms: int, *, is_written: bool):
+    now = replace(NOW, wall_ms=wall_ms)
+    if is_written:
+        assert reader().inputs(join_inputs([RecordingWriter().input(TimeDue(), now).data])) == [(TimeDue(), now)]
+    else:
+        with pytest.raises(RecordingError):
+            RecordingWriter().input(TimeDue(), now)
 
 
 def test_a_recording_of_a_release_without_a_field_takes_its_default():
