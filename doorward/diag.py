@@ -1,9 +1,10 @@
 """Asking a door's daemon over its diagnostics socket, as `doorward diag` and the demonstration do.
 
 Invariant: every answer has a deadline, except that a watch waits as long as its caller does.
-Must not: change anything at the door; the socket only answers questions.
+Must not: judge what it brings; what a command moves, its signature decides at the door.
 """
 
+import base64
 import contextlib
 import json
 import socket
@@ -64,11 +65,18 @@ class Diagnostics:
         )
         return explanation
 
-    def why(self, credential: str, at_ms: int | None) -> Answer:
-        """Ask whether a credential would open the door, now or at a Unix millisecond, and why."""
+    def why(self, credential: str, *, at_ms: int | None, reader: str | None) -> Answer:
+        """Ask whether a credential would open the door, now or at a Unix millisecond, at a reader, and why."""
         question: dict[str, Any] = {"ask": "why", "credential": credential}
-        why: Answer = self._one(question if at_ms is None else {**question, "at_ms": at_ms}, "why")
+        question |= {} if at_ms is None else {"at_ms": at_ms}
+        why: Answer = self._one(question if reader is None else {**question, "reader": reader}, "why")
         return why
+
+    def command(self, command: bytes) -> Answer:
+        """Deliver a signed command, and tell what became of it."""
+        text = base64.urlsafe_b64encode(command).rstrip(b"=").decode()
+        became: Answer = self._one({"ask": "command", "command": text}, "command")
+        return became
 
     def watch(self) -> Iterator[Answer]:
         """Give each event as it is journaled, until the daemon stops or the caller does.

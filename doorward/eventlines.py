@@ -9,7 +9,9 @@ from doorward.diag import Answer
 from doorward.output import Output, Style, local_time
 
 _ALARMS = frozenset({"FORCED_OPEN", "OPEN_TOO_LONG", "LOCK_FAILED", "FIRE", "CONTACT_FAULT", "READER_LOST"})
-_ALARMS |= frozenset({"INPUTS_LOST", "STORAGE_FAULT"})
+_ALARMS |= frozenset({"INPUTS_LOST", "STORAGE_FAULT", "TAMPER", "POWER_LOST", "DURESS"})
+_ALARMS |= frozenset({"ANTI_PASSBACK_ALERT", "OCCUPANCY_WARNING", "COMMAND_REFUSED", "POLICY_REFUSED"})
+_PASS_ID_DIGITS = 12
 
 
 def event_line(out: Output, event: Answer) -> str:
@@ -30,10 +32,11 @@ def _style(kind: str) -> Style:
 def _details(event: Answer) -> str:
     parts = []
     if "reason" in event:
-        parts.append(f"{event['reason']} (step {event['step']})")
+        parts.append(f"{event['reason']} (step {event['step']})" if "step" in event else str(event["reason"]))
     parts += [str(event[name]) for name in ("rule", "reader") if name in event]
     if "credential" in event:
-        parts.append(f"pass {event['credential']}")
+        of = "pass" if len(event["credential"]) == _PASS_ID_DIGITS else "enrolled"
+        parts.append(f"{of} {event['credential']}")
     if "count" in event:
         parts.append(f"{event['count']} times")
     if "elapsed_ms" in event:

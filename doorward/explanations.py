@@ -5,7 +5,7 @@ from typing import Final
 from doorward.diag import Answer
 from doorward.output import Output, Style
 
-_STYLES: Final = {"passed": Style.GOOD, "failed": Style.BAD}
+_STYLES: Final = {"passed": Style.GOOD, "failed": Style.BAD, "waits": Style.CAUTION}
 
 
 def explanation_lines(out: Output, answer: Answer) -> list[str]:

@@ -93,6 +93,7 @@ TREE: Final = Group(
                 "watch": Leaf("doorward.commands.diag_watch", "Show each event of this door as it is journaled."),
                 "explain": Leaf("doorward.commands.diag_explain", "Say why a decision was made."),
                 "why": Leaf("doorward.commands.diag_why", "Ask a door: would this open, and why (not)?"),
+                "command": Leaf("doorward.commands.diag_command", "Bring a signed command to a door without network."),
                 "replay": Leaf(
                     "doorward.commands.diag_replay",
                     "Run recorded inputs through this door's rules again, and compare.",

@@ -1,4 +1,4 @@
-"""Passes and presentations as they come from a command line, a pipe or the cloud.
+"""Passes, presentations and commands as they come from a command line, a pipe or the cloud.
 
 Invariant: input is bounded and never repaired; at most one line end after piped input is dropped, as a scanner's is.
 Must not: verify anything.
@@ -11,6 +11,7 @@ import sys
 from typing import Final, TypeAlias
 
 from doorward.errors import CliError, ExitCode
+from wire.command import MAX_COMMAND_BYTES
 from wire.errors import WireError, WireReason
 from wire.passes import SignedPass, parse_pass
 from wire.presentation import RotatingPresentation, parse_presented
@@ -18,6 +19,9 @@ from wire.text import PREFIX, from_text
 
 MAX_INPUT_BYTES: Final = 64 * 1024
 """A hundred times the longest token; more is not a token."""
+
+_SIGN1: Final = b"\xd2"
+"""How every signed message begins: tag 18 (RFC 9052 §2)."""
 
 Token: TypeAlias = RotatingPresentation | SignedPass
 
@@ -30,14 +34,23 @@ def argument_bytes(argument: str) -> bytes:
     """
     if argument != "-":
         return os.fsencode(argument)
+    return input_bytes("one token, such as DW1:…").removesuffix(b"\n").removesuffix(b"\r")
+
+
+def input_bytes(expected: str) -> bytes:
+    """Give the bytes of standard input as they are.
+
+    Raises:
+        CliError: UNUSABLE when it is endless; `expected` says what to pipe in.
+    """
     data = sys.stdin.buffer.read(MAX_INPUT_BYTES + 1)
     if len(data) > MAX_INPUT_BYTES:
         raise CliError(
             ExitCode.UNUSABLE,
             what=f"standard input has more than {MAX_INPUT_BYTES} bytes",
-            remedy="pipe in one token, such as DW1:…",
+            remedy=f"pipe in {expected}",
         )
-    return data.removesuffix(b"\n").removesuffix(b"\r")
+    return data
 
 
 def decode_token(data: bytes) -> Token:
@@ -61,6 +74,35 @@ def pass_from_base64(data: bytes) -> bytes:
         return base64.b64decode(data + b"=" * (-len(data) % 4), altchars=b"-_", validate=True)
     except (binascii.Error, ValueError) as error:
         raise WireError(WireReason.WRONG_ALPHABET, "pass") from error
+
+
+def command_bytes(data: bytes) -> bytes:
+    """Give a signed command's bytes: as they are, from hexadecimal digits, or from base64url.
+
+    Raises:
+        CliError: UNUSABLE when it is none of these.
+    """
+    text = b"".join(data.split())
+    try:
+        if data.startswith(_SIGN1):
+            found = data
+        elif text[:2].lower() == _SIGN1.hex().encode():
+            found = bytes.fromhex(text.decode("ascii"))
+        else:
+            found = pass_from_base64(text)
+    except (ValueError, WireError) as error:
+        raise _no_command() from error
+    if not found.startswith(_SIGN1) or len(found) > MAX_COMMAND_BYTES:
+        raise _no_command()
+    return found
+
+
+def _no_command() -> CliError:
+    return CliError(
+        ExitCode.UNUSABLE,
+        what="that is no signed command",
+        remedy="bring it as the console gave it: the file itself, or its text in base64url or hexadecimal digits",
+    )
 
 
 def to_base64(data: bytes) -> str:

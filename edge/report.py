@@ -5,6 +5,7 @@ Invariant: nothing here that the journal itself does not hold: no payload, no ke
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
+from itertools import dropwhile
 from typing import Final, TypeAlias
 
 from edge.controller import LineSaid
@@ -22,6 +23,7 @@ from wire.roster import Roster
 
 Json: TypeAlias = "dict[str, Json] | list[Json] | str | int | float | bool | None"
 
+_OF_COMMANDS: Final = frozenset({EventKind.COMMAND_EXECUTED, EventKind.COMMAND_REFUSED})
 _RESET_FIRE: Final = "reset-fire"
 _FLOODED: Final = "Too much is refused at this door just now: the command went under with it. Deliver it again in 10 s."
 _BURNS: Final = "The fire input is not quiet, so the fire lasts: nothing was reset."
@@ -173,12 +175,12 @@ def plain_command(written: Sequence[Journaled], state: State) -> dict[str, Json]
 
     A command to end a fire that lasts nevertheless, because the fire input is not quiet, was not carried out.
     """
-    orders = [each for each in written if each.event.kind in (EventKind.COMMAND_EXECUTED, EventKind.COMMAND_REFUSED)]
-    if not orders:
+    told = list(dropwhile(lambda each: each.event.kind not in _OF_COMMANDS, written))  # before it: what time changed
+    if not told:
         return {"carried_out": False, "reason": None, "sentence": _FLOODED, "mode": state.door.mode.value, "events": []}
-    last = orders[-1].event
+    last = [each.event for each in told if each.event.kind in _OF_COMMANDS][-1]
     burns = last.rule == _RESET_FIRE and state.door.mode is Mode.LOCKED_OPEN
-    events: list[Json] = [plain_journaled(each) for each in written]
+    events: list[Json] = [plain_journaled(each) for each in told]
     return {
         "carried_out": last.kind is EventKind.COMMAND_EXECUTED and not burns,
         "reason": None if last.reason is None else last.reason.name,

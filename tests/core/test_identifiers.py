@@ -7,7 +7,6 @@ from dataclasses import replace
 import pytest
 
 from edge.core.credential import (
-    MAX_IDENTIFIER_BYTES,
     Form,
     Medium,
     Presentation,
@@ -44,7 +43,7 @@ from tests.core.campus import (
     under,
 )
 from wire.names import Assurance, ClockState, PassFlags, PassKind, Reason, StalenessRule, Step, SuspectRule
-from wire.roster import IdentifierForm, Roster, identifier_key
+from wire.roster import MAX_IDENTIFIER_BYTES, IdentifierForm, Roster, identifier_key
 from wire.settings import DoorSettings
 from wire.text import PREFIX
 

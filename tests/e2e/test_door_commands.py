@@ -192,6 +192,23 @@ def test_a_door_is_asked_what_a_code_would_meet(door: RunningDoor, capsys: pytes
     assert asked.record["at"] == "2026-03-01T12:00:00.000Z"
 
 
+def test_a_command_that_the_institution_never_signed_opens_nothing(door: RunningDoor):
+    forged = bytes.fromhex("d2") + b"\n" * 80
+    ran = run_program("diag", "command", "-", "--socket", door.socket, "--json", stdin=forged)
+    assert ran.code == ExitCode.FAILED
+    assert (ran.record["carried_out"], ran.record["reason"]) == (False, "MALFORMED")
+    assert [event["kind"] for event in ran.record["events"]] == ["COMMAND_REFUSED"]
+    assert ran.record["mode"] == "locked"
+
+
+def test_a_card_is_asked_about_by_its_number(door: RunningDoor, capsys: pytest.CaptureFixture[str]):
+    ran = run_here(capsys, "diag", "why", "card:04a1b2", "--socket", door.socket, "--json")
+    assert (ran.code, ran.record["reason"]) == (ExitCode.FAILED, "CREDENTIAL_NOT_FOUND")
+    odd = run_here(capsys, "diag", "why", "card:04a1b", "--socket", door.socket)
+    assert odd.code == ExitCode.REFUSED
+    assert "hexadecimal digits, such as card:04a1b2c3d4e5f6" in odd.err
+
+
 async def press_now_and_then(twin: Path) -> None:
     """Press the exit button again and again: nobody knows when a watch that was started has begun."""
     while True:

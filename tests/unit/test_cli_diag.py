@@ -119,3 +119,72 @@ def test_an_event_is_one_line_with_its_reason():
     assert event_line(out, DENIED).endswith("5  ACCESS_DENIED         REPLAYED (step 9)")
     more = {**DENIED, "reader": "camera", "credential": "00000000004d", "count": 12}
     assert event_line(out, more).endswith("REPLAYED (step 9)  camera  pass 00000000004d  12 times")
+    refused = {"seq": 6, "at": "2026-01-01T00:00:02.000Z", "kind": "COMMAND_REFUSED", "reason": "COMMAND_EXPIRED"}
+    assert event_line(out, refused).endswith("COMMAND_REFUSED       COMMAND_EXPIRED")
+    card = {**GRANTED, "credential": "00000000004d0001"}
+    assert event_line(out, card).endswith("level-1  enrolled 00000000004d0001  2.2 ms")
+
+
+# --- why -----------------------------------------------------------------------------------------------------------
+
+WAITS = {
+    "granted": False,
+    "waits_for": "pin",
+    "sentence": "Waits at check 14 (companions), up to 30 s: the holder's PIN has to be keyed in.",
+    "checks": [{"step": 14, "check": "companions", "outcome": "waits", "fact": "the holder's PIN has to be keyed in"}],
+}
+
+
+def test_a_card_is_asked_about_at_a_reader(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    with answering(tmp_path / "s", json.dumps({"why": WAITS}).encode() + b"\n") as asked:
+        ran = run_here(capsys, "diag", "why", "card:04a1", "--reader", "in", "--socket", tmp_path / "s")
+    assert json.loads(asked[0]) == {"ask": "why", "credential": "card:04a1", "reader": "in"}
+    assert ran.code == ExitCode.FAILED
+    assert ran.out.splitlines() == [
+        WAITS["sentence"],
+        "  14 waits       companions: the holder's PIN has to be keyed in",
+    ]
+
+
+# --- commands ------------------------------------------------------------------------------------------------------
+
+COMMAND = b"\xd2\x84C\xff"
+EXECUTED = {"seq": 7, "at": "2026-01-01T00:00:03.000Z", "kind": "COMMAND_EXECUTED", "rule": "unlock"}
+DONE = {"carried_out": True, "reason": None, "sentence": "A signed command was carried out.", "mode": "accessed"}
+
+
+@pytest.mark.parametrize("written", [COMMAND, COMMAND.hex().encode() + b"\n", b"D28443FF", b"0oRD_w", b"0oRD\n_w==\n"])
+def test_a_command_is_brought_as_it_is_or_as_text(written: bytes, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    file = tmp_path / "unlock.cose"
+    file.write_bytes(written)
+    answer = json.dumps({"command": {**DONE, "events": [EXECUTED]}}).encode() + b"\n"
+    with answering(tmp_path / "s", answer) as asked:
+        ran = run_here(capsys, "diag", "command", file, "--socket", tmp_path / "s")
+    assert json.loads(asked[0]) == {"ask": "command", "command": "0oRD_w"}
+    assert ran.code == ExitCode.OK
+    lines = ran.out.splitlines()
+    assert lines[:3] == ["A signed command was carried out.", "The door is accessed.", ""]
+    assert lines[3].endswith("COMMAND_EXECUTED      unlock")
+
+
+def test_a_command_that_was_refused_is_told_by_the_exit_code(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    (tmp_path / "unlock.cose").write_bytes(COMMAND)
+    refused = {**DONE, "carried_out": False, "reason": "COMMAND_EXPIRED", "events": []}
+    with answering(tmp_path / "s", json.dumps({"command": refused}).encode() + b"\n"):
+        ran = run_here(capsys, "diag", "command", tmp_path / "unlock.cose", "--socket", tmp_path / "s", "--json")
+    assert ran.code == ExitCode.FAILED
+    assert ran.record == refused
+
+
+@pytest.mark.parametrize("written", [b"", b"unlock", b"d2zz", "d2ü".encode(), b"0oRD!", b"\xd2" * 513, b"AAAA"])
+def test_what_is_no_command_is_not_brought(written: bytes, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    (tmp_path / "file").write_bytes(written)
+    ran = run_here(capsys, "diag", "command", tmp_path / "file", "--socket", tmp_path / "s", "--json")
+    assert ran.code == ExitCode.UNUSABLE
+    assert ran.complaint["message"] == "that is no signed command"
+
+
+def test_a_command_file_that_is_missing_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    ran = run_here(capsys, "diag", "command", tmp_path / "gone", "--socket", tmp_path / "s", "--json")
+    assert ran.code == ExitCode.UNUSABLE
+    assert "gone" in ran.complaint["message"]
