@@ -92,7 +92,7 @@ async def test_two_people_open_what_one_does_not(door: Door):
         await until(lambda: door.shown() == ["next_person"])
         assert (await door.status())["waiting"]["second_person"] == 1
         assert door.energised() == 0
-        await door.read(f"code {door.code(2).decode()}", "out")
+        await door.read(f"code {door.code(2).decode()}")
         for index in (1, 2):
             await door.seen(kind="ACCESS_GRANTED", credential=f"{index:012x}")
         await until(lambda: door.energised() >= 1)

@@ -42,7 +42,8 @@ async def first_boot(door: RunningDoor) -> None:
     await door.controller.keep_recording()
     await door.materials.accept_status(keys.status(sequence=2, revoked={2}))
     await door.tap(2)
-    await door.materials.accept_policy(keys.policy(version=2, settings=replace(SETTINGS, mode=DoorMode.LOCKED_DOWN)))
+    down = keys.policy_bundle(version=2, settings=replace(SETTINGS, mode=DoorMode.LOCKED_DOWN))
+    await door.materials.accept_policy(keys.sign_policy(replace(down, locks_out=True)))
     await door.tap(3)
     await door.materials.accept_status(keys.status(sequence=3, revoked={2, 5}))
 

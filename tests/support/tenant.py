@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from edge.core.policy import PolicyState
 from edge.core.trust import HeldStatus, TrustState
 from wire.keys import Ed25519Signer, P256Signer
-from wire.names import DoorId, DoorMode, KeyPurpose, PassFlags, PassKind, Tenant
+from wire.names import DoorId, KeyPurpose, PassFlags, PassKind, Tenant
 from wire.passes import Pass, make_pass_id, seal_pass
 from wire.policy import PolicyBundle, seal_policy
 from wire.presentation import seal_presentation
@@ -92,17 +92,15 @@ class TenantKeys:
     def policy_bundle(
         self, door: str = "main", *, version: int = 1, settings: DoorSettings | None = None
     ) -> PolicyBundle:
-        """Give a policy that admits access level 1 at any time; one that shuts everybody out says so."""
-        chosen = settings or DoorSettings()
+        """Give a policy that admits access level 1 at any time."""
         return PolicyBundle(
             tenant=Tenant(self.name),
             door=DoorId(door),
             version=version,
             issued_at_s=self.now_s,
-            settings=chosen,
+            settings=settings or DoorSettings(),
             levels={1: (0,)},
             schedules={},
-            locks_out=chosen.mode in (DoorMode.BLOCKED, DoorMode.LOCKED_DOWN),
         )
 
     def policy(self, door: str = "main", *, version: int = 1, settings: DoorSettings | None = None) -> bytes:
