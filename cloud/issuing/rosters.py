@@ -21,7 +21,7 @@ from wire.messages import MEDIA_ROSTER, MEDIA_ROSTER_DELTA
 from wire.names import DoorId, Tenant
 from wire.roster import Roster, content_hash, seal_roster
 from wire.roster_delta import MAX_CHANGES, RosterDelta, seal_roster_delta
-from wire.roster_table import KEY_BYTES, RECORD_BYTES
+from wire.roster_table import KEY_BYTES, PIN_BYTES, RECORD_BYTES
 
 REFRESH: Final = timedelta(minutes=5)
 """A roster that is older is issued again, because what was removed from it counts as revoked for a door that knows."""
@@ -49,7 +49,7 @@ _REMOVALS: Final = """
     SELECT coalesce(string_agg(key, ''::bytea ORDER BY key), ''::bytea) FROM roster_removals
     WHERE tenant_id = $1 AND site = $2 AND version > $3"""
 _CONTENT: Final = """
-    SELECT version, hash, size_bytes FROM roster_contents
+    SELECT version, hash, entries, pins FROM roster_contents
     WHERE tenant_id = $1 AND site = $2 AND version <= $3 ORDER BY version DESC LIMIT 1"""
 
 
@@ -164,13 +164,14 @@ class Rosters:
         site, now = row["site"], self._now()
         roster = await _read(connection, tenant, row, version=version, issued_at=now)
         await connection.execute(
-            "INSERT INTO roster_contents (tenant_id, site, version, hash, size_bytes, created_at)"
-            " VALUES ($1, $2, $3, $4, $5, $6)",
+            "INSERT INTO roster_contents (tenant_id, site, version, hash, entries, pins, created_at)"
+            " VALUES ($1, $2, $3, $4, $5, $6, $7)",
             tenant,
             site,
             version,
             await asyncio.to_thread(content_hash, roster),
-            len(roster.records) + len(roster.pins),
+            roster.count,
+            len(roster.pins) // PIN_BYTES,
             now,
         )
         await connection.execute(
@@ -243,7 +244,8 @@ async def _make_delta(
     tables = await connection.fetchrow(_TABLES, tenant, site, since)
     assert tables is not None  # noqa: S101 - an aggregate gives a row
     changes = len(removals) // KEY_BYTES + len(tables["records"]) // RECORD_BYTES
-    if changes > MAX_CHANGES or len(removals) + len(tables["records"]) + len(tables["pins"]) > after["size_bytes"] // 2:
+    whole_bytes = after["entries"] * RECORD_BYTES + after["pins"] * PIN_BYTES
+    if changes > MAX_CHANGES or 2 * (len(removals) + len(tables["records"]) + len(tables["pins"])) > whole_bytes:
         return None
     delta = RosterDelta(
         tenant=tenant,

@@ -1,12 +1,13 @@
 -- The credentials of a site that carry no signature (docs/spec/roster.md). An identifier is known only by its hash under
 -- the site's pepper, a PIN only by its argon2id.
 
--- version is the newest that doors can fetch; changed says that entries differ from it and the next one is due.
+-- entries counts the rows of roster_entries. version is the newest that doors can fetch; changed says that entries differ from it and the next one is due.
 -- key_version: the first version that the present key signs. A door with an older one is given the whole roster.
 CREATE TABLE rosters (
     tenant_id   text NOT NULL REFERENCES institutions (id),
     site        text NOT NULL CHECK (site ~ '^[a-z0-9]([a-z0-9-]{0,30}[a-z0-9])?$'),
     pepper      bytea NOT NULL CHECK (length(pepper) = 32),
+    entries     integer NOT NULL DEFAULT 0 CHECK (entries >= 0),
     version     bigint NOT NULL DEFAULT 0 CHECK (version >= 0),
     changed     boolean NOT NULL DEFAULT true,
     signed_at   timestamptz,
@@ -21,7 +22,8 @@ CREATE TABLE roster_contents (
     site       text NOT NULL,
     version    bigint NOT NULL CHECK (version > 0),
     hash       bytea NOT NULL CHECK (length(hash) = 32),
-    size_bytes bigint NOT NULL,
+    entries    integer NOT NULL,
+    pins       integer NOT NULL,
     created_at timestamptz NOT NULL,
     PRIMARY KEY (tenant_id, site, version),
     FOREIGN KEY (tenant_id, site) REFERENCES rosters (tenant_id, site)

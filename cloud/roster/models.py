@@ -14,7 +14,9 @@ from cloud.passes.models import FlagName, KindName
 from wire.passes import MAX_ACCESS_LEVEL, MAX_ACCESS_LEVELS
 
 MAX_AT_ONCE: Final = 1_000
-"""Credentials in one request: about a second of work, and with a PIN for each about half a minute."""
+"""Credentials in one request: a part of a second of work."""
+MAX_PINS_AT_ONCE: Final = 200
+"""PINs in one request: each takes some ten milliseconds of a core, and several times that where other work is done."""
 _MAX_IDENTIFIER_CHARACTERS: Final = 256
 
 FormName = Literal["barcode", "card_uid"]

@@ -15,11 +15,13 @@ import msgspec
 
 from cloud.database import ACQUIRE_S, Connection, Pool
 from cloud.doors.service import require_site
+from cloud.errors import CloudError, Reason
 from cloud.issuing.service import Issuing
 from cloud.models import Pagination
 from cloud.passes.models import flag_names, kind_name
 from cloud.roster import store
 from cloud.roster.models import (
+    MAX_PINS_AT_ONCE,
     EnrolledIdentifier,
     NewCredential,
     Report,
@@ -44,10 +46,18 @@ _DERIVING: Final = 2
 
 _SHOW: Final = """
     SELECT key, roster_id, kind, flags, levels, pin IS NOT NULL AS pin, duress IS NOT NULL AS duress_pin, changed_at
-    FROM roster_entries JOIN roster_level_sets ON roster_level_sets.tenant_id = roster_entries.tenant_id
-        AND roster_level_sets.site = roster_entries.site AND number = level_set
-    WHERE roster_entries.tenant_id = $1 AND roster_entries.site = $2 AND ($3::bytea IS NULL OR roster_id = $3)
-    ORDER BY key LIMIT $4 OFFSET $5"""
+    FROM roster_entries AS entries
+    JOIN roster_level_sets AS sets ON (sets.tenant_id, sets.site, number) = (entries.tenant_id, entries.site, level_set)
+    WHERE entries.tenant_id = $1 AND entries.site = $2 AND key IN (SELECT key FROM roster_entries
+        WHERE tenant_id = $1 AND site = $2 AND ($3::bytea IS NULL OR roster_id = $3)
+        ORDER BY key LIMIT $4 OFFSET $5)
+    ORDER BY key"""
+"""The page is found by its keys alone, so that a late one of a large site does not read all rows before it."""
+_SHOW_ROSTER: Final = """
+    SELECT rosters.version, signed_at, contents.entries, pins, (SELECT count(*) FROM roster_level_sets
+        WHERE tenant_id = $1 AND site = $2) AS level_sets
+    FROM rosters JOIN roster_contents AS contents USING (tenant_id, site)
+    WHERE tenant_id = $1 AND site = $2 ORDER BY contents.version DESC LIMIT 1"""
 
 
 class Credentials:
@@ -69,9 +79,10 @@ class Credentials:
         """Enrol credentials or replace them, and tell the doors.
 
         Raises:
-            CloudError: INSTITUTION_UNKNOWN, SITE_UNKNOWN, or ROSTER_FULL; nothing is enrolled then.
+            CloudError: INSTITUTION_UNKNOWN, SITE_UNKNOWN, CREDENTIALS_INVALID or ROSTER_FULL; nothing is enrolled then.
         """
         owner = await require_site(self._pool, tenant, site)
+        _refuse_too_many_pins(items)
         wanted, rows = read_wanted(items, await self._begin(owner, site))
         known = await store.known(self._pool, owner, site, [each.key for each in wanted])
         derived = await asyncio.gather(*(self._verifiers(each.pin, _pin_of(known.get(each.key))) for each in wanted))
@@ -104,7 +115,7 @@ class Credentials:
                 holders=[each.holder for each in unwanted if each.holder is not None],
             )
             if gone:
-                await store.mark_changed(connection, owner, site)
+                await store.mark_changed(connection, owner, site, more=-len(gone))
         found = {value for key_and_holder in gone for value in key_and_holder}
         rows += [_removed(each, found) for each in unwanted]
         return self._report(owner, rows)
@@ -117,13 +128,7 @@ class Credentials:
         """
         owner = await require_site(self._pool, tenant, site)
         roster_id = None if holder is None else bytes.fromhex(holder)
-        total = await self._pool.fetchval(
-            "SELECT count(*) FROM roster_entries"
-            " WHERE tenant_id = $1 AND site = $2 AND ($3::bytea IS NULL OR roster_id = $3)",
-            owner,
-            site,
-            roster_id,
-        )
+        total = await store.count(self._pool, owner, site, roster_id)
         pagination = Pagination(page=page, limit=limit, total=total)
         rows = await self._pool.fetch(_SHOW, owner, site, roster_id, limit, pagination.offset)
         shown = [
@@ -149,20 +154,13 @@ class Credentials:
         """
         owner = await require_site(self._pool, tenant, site)
         await self._issuing.rosters.version(owner, site)
-        row = await self._pool.fetchrow(
-            "SELECT rosters.version, signed_at, count(key) AS credentials, count(pin) AS with_pin,"
-            " (SELECT count(*) FROM roster_level_sets WHERE tenant_id = $1 AND site = $2) AS level_sets"
-            " FROM rosters LEFT JOIN roster_entries USING (tenant_id, site) WHERE tenant_id = $1 AND site = $2"
-            " GROUP BY rosters.version, signed_at",
-            owner,
-            site,
-        )
+        row = await self._pool.fetchrow(_SHOW_ROSTER, owner, site)
         assert row is not None  # noqa: S101 - it was issued just now, and rosters are not deleted
         return ShownRoster(
             version=row["version"],
             issued_at=row["signed_at"],
-            credentials=row["credentials"],
-            with_pin=row["with_pin"],
+            credentials=row["entries"],
+            with_pin=row["pins"],
             level_sets=row["level_sets"],
         )
 
@@ -213,8 +211,7 @@ class Credentials:
         if written:
             numbers = await store.number_level_sets(connection, tenant, site, version, written.values())
             await store.write(connection, tenant, site, version, self._now(), written, numbers)
-            await store.refuse_too_many(connection, tenant, site)
-            await store.mark_changed(connection, tenant, site)
+            await store.mark_changed(connection, tenant, site, more=len(written.keys() - known.keys()))
         return rows
 
     def _report(self, tenant: Tenant, rows: list[Row]) -> Report:
@@ -222,6 +219,13 @@ class Credentials:
         if counts.keys() & {"added", "replaced", "removed"}:
             self._issuing.changes.publish(tenant)
         return Report(counts=counts, rows=sorted(rows, key=lambda row: row.row))
+
+
+def _refuse_too_many_pins(items: Sequence[NewCredential]) -> None:
+    pins = sum(isinstance(pin, str) for item in items for pin in (item.pin, item.duress_pin))
+    if pins > MAX_PINS_AT_ONCE:
+        detail = f"{pins} PINs in one request take too long; send at most {MAX_PINS_AT_ONCE}, duress PINs included."
+        raise CloudError(Reason.CREDENTIALS_INVALID, detail)
 
 
 def _pin_of(entry: RosterEntry | None) -> PinVerifiers | None:

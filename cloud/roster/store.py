@@ -14,10 +14,9 @@ from wire.names import PassFlags, PassKind, Tenant
 from wire.roster import MAX_ENTRIES, MAX_LEVEL_SETS, PinVerifiers, RosterEntry
 
 _KNOWN: Final = """
-    SELECT key, roster_id, kind, flags, levels, salt, pin, duress FROM roster_entries
-    JOIN roster_level_sets ON roster_level_sets.tenant_id = roster_entries.tenant_id
-        AND roster_level_sets.site = roster_entries.site AND number = level_set
-    WHERE roster_entries.tenant_id = $1 AND roster_entries.site = $2 AND key = ANY($3)"""
+    SELECT key, roster_id, kind, flags, levels, salt, pin, duress FROM roster_entries AS entries
+    JOIN roster_level_sets AS sets ON (sets.tenant_id, sets.site, number) = (entries.tenant_id, entries.site, level_set)
+    WHERE entries.tenant_id = $1 AND entries.site = $2 AND key = ANY($3)"""
 _WRITE: Final = """
     INSERT INTO roster_entries (tenant_id, site, version, changed_at, key, roster_id, kind, flags, level_set, salt, pin,
         duress)
@@ -64,9 +63,30 @@ async def lock(connection: Connection, tenant: Tenant, site: str) -> tuple[bytes
     return row["pepper"], row["version"] + 1
 
 
-async def mark_changed(connection: Connection, tenant: Tenant, site: str) -> None:
-    """Have the next version issued."""
-    await connection.execute("UPDATE rosters SET changed = true WHERE tenant_id = $1 AND site = $2", tenant, site)
+async def mark_changed(connection: Connection, tenant: Tenant, site: str, *, more: int) -> None:
+    """Have the next version issued, with so many entries more (or less).
+
+    Raises:
+        CloudError: ROSTER_FULL.
+    """
+    entries = await connection.fetchval(
+        "UPDATE rosters SET changed = true, entries = entries + $3 WHERE tenant_id = $1 AND site = $2"
+        " RETURNING entries",
+        tenant,
+        site,
+        more,
+    )
+    if more > 0 and entries > MAX_ENTRIES:
+        raise _full(site, f"{MAX_ENTRIES} credentials", "remove those of former holders")
+
+
+async def count(source: Source, tenant: Tenant, site: str, holder: bytes | None) -> int:
+    """Count the entries of a site, or of one holder there."""
+    if holder is None:
+        query = "SELECT entries FROM rosters WHERE tenant_id = $1 AND site = $2"
+        return int(await source.fetchval(query, tenant, site) or 0)
+    query = "SELECT count(*) FROM roster_entries WHERE tenant_id = $1 AND site = $2 AND roster_id = $3"
+    return int(await source.fetchval(query, tenant, site, holder))
 
 
 async def number_level_sets(
@@ -77,33 +97,20 @@ async def number_level_sets(
     Raises:
         CloudError: ROSTER_FULL.
     """
-    numbers: dict[tuple[int, ...], int] = {}
-    for levels in sorted({entry.access_levels for entry in entries}):
-        number = await connection.fetchval(
-            "SELECT number FROM roster_level_sets WHERE tenant_id = $1 AND site = $2 AND levels = $3",
-            tenant,
-            site,
-            levels,
-        )
-        if number is None:
-            number = await connection.fetchval(
-                "SELECT coalesce(max(number) + 1, 0) FROM roster_level_sets WHERE tenant_id = $1 AND site = $2",
-                tenant,
-                site,
-            )
-            if number >= MAX_LEVEL_SETS:
-                what = f"{MAX_LEVEL_SETS} combinations of access levels"
-                raise _full(site, what, "use combinations that there are already")
-            await connection.execute(
-                "INSERT INTO roster_level_sets (tenant_id, site, number, levels, version) VALUES ($1, $2, $3, $4, $5)",
-                tenant,
-                site,
-                number,
-                levels,
-                version,
-            )
-        numbers[levels] = number
-    return numbers
+    rows = await connection.fetch(
+        "SELECT number, levels FROM roster_level_sets WHERE tenant_id = $1 AND site = $2", tenant, site
+    )
+    numbers = {tuple(row["levels"]): row["number"] for row in rows}
+    new = sorted({entry.access_levels for entry in entries}.difference(numbers))
+    if len(numbers) + len(new) > MAX_LEVEL_SETS:
+        what = f"{MAX_LEVEL_SETS} combinations of access levels"
+        raise _full(site, what, "use combinations that there are already")
+    added = dict(zip(new, range(len(numbers), MAX_LEVEL_SETS), strict=False))
+    await connection.executemany(
+        "INSERT INTO roster_level_sets (tenant_id, site, number, levels, version) VALUES ($1, $2, $3, $4, $5)",
+        [(tenant, site, number, levels, version) for levels, number in added.items()],
+    )
+    return {**numbers, **added}
 
 
 async def write(
@@ -143,19 +150,6 @@ async def remove(
     """Remove entries by key or holder; give key and holder of each that is gone."""
     rows = await connection.fetch(_REMOVE, tenant, site, version, keys, holders)
     return [(row["key"], row["roster_id"]) for row in rows]
-
-
-async def refuse_too_many(connection: Connection, tenant: Tenant, site: str) -> None:
-    """Refuse what would be more than a roster holds.
-
-    Raises:
-        CloudError: ROSTER_FULL.
-    """
-    count = await connection.fetchval(
-        "SELECT count(*) FROM roster_entries WHERE tenant_id = $1 AND site = $2", tenant, site
-    )
-    if count > MAX_ENTRIES:
-        raise _full(site, f"{MAX_ENTRIES} credentials", "remove those of former holders")
 
 
 def _full(site: str, what: str, remedy: str) -> CloudError:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from cloud.errors import CloudError, Reason
-from cloud.roster.models import EnrolledIdentifier, NewCredential
+from cloud.roster.models import MAX_PINS_AT_ONCE, EnrolledIdentifier, NewCredential
 from tests.support.cloud_parts import Parts, cloud_parts
 from tests.support.roster_site import SITE, Site, barcode, key
 from wire.names import PassFlags, PassKind
@@ -194,6 +194,14 @@ async def test_a_pin_may_not_become_the_duress_pin_that_is_kept(site: Site):
     for item in (barcode("1", pin="1357"), barcode("1", duress_pin="2468")):
         report = await site.put(item)
         assert [row.detail for row in report.rows] == ["pin and duressPin are the same"]
+
+
+async def test_pins_take_time_so_that_a_request_may_hold_a_number_of_them(site: Site):
+    item = barcode("1", pin="246", duress_pin="135")  # refused one by one, and so at once
+    few = [item] * (MAX_PINS_AT_ONCE // 2)
+    assert (await site.put(*few)).counts == {"refused": MAX_PINS_AT_ONCE // 2}
+    assert await reason(site.put(*few, barcode("2", pin="2468"))) is Reason.CREDENTIALS_INVALID
+    assert (await site.put(*few, barcode("2", pin=None))).counts["added"] == 1
 
 
 # --- removing ----------------------------------------------------------------------------------------------
