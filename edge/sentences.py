@@ -96,7 +96,7 @@ KINDS: Final[Mapping[EventKind, str]] = {
     EventKind.TRUST_UPDATED: "A newer list of trusted keys is in force.",
     EventKind.STATUS_UPDATED: "A newer list of revoked passes is in force.",
     EventKind.POLICY_UPDATED: "Newer rules are in force.",
-    EventKind.POLICY_REFUSED: "Newer rules were refused, and those in force stay.",
+    EventKind.POLICY_REFUSED: "Newer rules were refused.",
     EventKind.ROSTER_UPDATED: "A newer list of enrolled credentials is in force.",
     EventKind.COMMAND_EXECUTED: "A signed command was carried out.",
     EventKind.COMMAND_REFUSED: "A command was refused.",

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import UTC
 from functools import lru_cache
 
-from edge.core.credential import Form, Medium, Namespace, Presentation
+from edge.core.credential import Form, Medium, Presentation
 from edge.core.effects import Grant
 from edge.core.policy import PolicyState
 from tests.core.campus import (
@@ -50,7 +50,7 @@ from wire.policy import (
     open_policy,
     seal_policy,
 )
-from wire.roster import PinVerifiers, Roster, RosterEntry, identifier_key
+from wire.roster import IdentifierForm, PinVerifiers, Roster, RosterEntry, identifier_key, make_roster
 from wire.settings import DoorSettings
 from wire.text import from_text
 
@@ -185,8 +185,8 @@ def roster(*, enrolled: bool, version: int = 1) -> Roster:
         access_levels=(LEVEL,),
         pin=PIN,
     )
-    entries = {identifier_key(_PEPPER, Namespace.CARD, CARD): entry} if enrolled else {}
-    return Roster(version=version, issued_at_s=NOW_S - 60, pepper=_PEPPER, entries=entries)
+    entries = {identifier_key(_PEPPER, IdentifierForm.CARD_UID, CARD): entry} if enrolled else {}
+    return make_roster(entries, tenant=TENANT, site=SITE, version=version, issued_at_s=NOW_S - 60, pepper=_PEPPER)
 
 
 _BY_CREDENTIAL = {person.credential: person for person in (*PEOPLE, *ON_PAPER, CARD_HOLDER)}

@@ -115,12 +115,21 @@ class Door:
                 await asyncio.sleep(0.02)
 
     async def ask(self, **question: object) -> dict[str, Any]:
-        reader, writer = await asyncio.open_unix_connection(self.folder / "diag.sock", limit=1 << 20)
-        writer.write(json.dumps(question).encode() + b"\n")
-        answer: dict[str, Any] = json.loads(await asyncio.wait_for(reader.readline(), DEADLINE_S))
-        writer.close()
-        await writer.wait_closed()
+        """Ask the daemon, once it listens."""
+        async with asyncio.timeout(DEADLINE_S):
+            reader, writer = await self._connect()
+            writer.write(json.dumps(question).encode() + b"\n")
+            answer: dict[str, Any] = json.loads(await reader.readline())
+            writer.close()
+            await writer.wait_closed()
         return answer
+
+    async def _connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        while True:
+            try:
+                return await asyncio.open_unix_connection(self.folder / "diag.sock", limit=1 << 20)
+            except ConnectionRefusedError:  # bound, and not listening yet
+                await asyncio.sleep(0.02)
 
     async def status(self) -> dict[str, Any]:
         """Ask how the door stands."""
@@ -158,12 +167,20 @@ class Door:
 
     async def read(self, line: str, reader: str = "in") -> None:
         """Hold something before a simulated reader, once it is open."""
+        await self._reads(reader)
+        await send_reading(self.folder / "door", reader, line.encode())
+
+    async def _reads(self, reader: str) -> None:
         async with asyncio.timeout(DEADLINE_S):
             while True:
                 if (await self.reader_states())[reader] == "open":
                     break
                 await asyncio.sleep(0.02)
-        await send_reading(self.folder / "door", reader, line.encode())
+
+    async def show(self, index: int = 1, reader: str = "in", *, kind: PassKind = PassKind.STANDARD) -> None:
+        """Show a holder's fresh code to a simulated reader, once it is open."""
+        await self._reads(reader)
+        await self.read(f"code {self.code(index, kind=kind).decode()}", reader)
 
     async def reader_states(self) -> dict[str, str]:
         return {each["id"]: each["state"] for each in (await self.status())["readers"]}
