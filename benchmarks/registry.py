@@ -26,6 +26,7 @@ BENCHMARKS: Final[dict[str, Callable[[], Iterable[Result]]]] = {
     "roster-open": partial(_run, "roster", "opening"),
     "roster-find": partial(_run, "roster", "find"),
     "roster-delta": partial(_run, "roster", "change"),
+    "policy": partial(_run, "policy", "run"),
     "ingest": partial(_run, "ingest", "run"),
     "daemon-start": partial(_run, "start", "run"),
 }

@@ -17,7 +17,7 @@ from nacl.bindings import crypto_sign_open
 from benchmarks.door import PASSES, PLACE, SETTINGS, World, make_world
 from benchmarks.measure import compared, in_turn
 from benchmarks.result import Result
-from edge.core.credential import PresentedCredential, read_credential
+from edge.core.credential import PresentedCredential, read_code
 from edge.core.trust import TrustState
 from edge.core.verify import VerifiedCredential, verify
 from wire.envelope import to_be_signed
@@ -77,7 +77,7 @@ def bare_checks(world: World, payload: bytes) -> BareChecks:
 
 
 def _read(payload: bytes) -> PresentedCredential:
-    credential = read_credential(payload)
+    credential = read_code(payload)
     if not isinstance(credential, PresentedCredential):
         raise TypeError(credential)
     return credential
