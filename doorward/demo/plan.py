@@ -3,6 +3,7 @@
 Invariant: a step that did not see what it announces raises `NotSeenError`; there is no step without a sighting.
 """
 
+import json
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -22,6 +23,7 @@ from doorward.demo.stage import (
     Stage,
 )
 from doorward.demo.waiting import must, wait_for
+from doorward.errors import ExitCode
 from doorward.output import Json
 
 SCREENSHOT_AGE_S: Final = 60
@@ -162,6 +164,42 @@ def restore_the_network(stage: Stage) -> Iterator[str]:
     yield f"event {event['seq']} arrived {time.monotonic() - began_s:.1f} s later"
 
 
+def ask_why(stage: Stage) -> Iterator[str]:
+    """Have the door explain its newest decision and the denial of Ben, and ask what Ben's pass would meet now."""
+    socket = ("--socket", stage.diagnostics.path)
+    (newest,) = stage.ask("explain", "diag", "explain", *socket)
+    must(newest["event"]["granted"] is True, f"the newest decision is {newest}")
+    yield f"the newest decision: {newest['sentence']}"
+    events = stage.diagnostics.events(after=0, limit=500)
+    revoked = next(event for event in events if event.get("reason") == "REVOKED")
+    (told,) = stage.ask("explain-denial", "diag", "explain", str(revoked["seq"]), *socket)
+    yield f"event {revoked['seq']}: {told['sentence']}"
+    code = stage.code(stage.wallet("ben")).decode()
+    (asked,) = stage.ask("why", "diag", "why", code, *socket, code=ExitCode.FAILED)
+    must(asked["granted"] is False, f"Ben's revoked pass would open: {asked}")
+    must(stage.last_seq() == int(events[-1]["seq"]), "asking has left an event")
+    yield f"would Ben's pass open now? {asked['sentence']}"
+
+
+def run_it_again(stage: Stage) -> Iterator[str]:
+    """Run what the door recorded through its rules again, and ask what other rules would have decided on the taps."""
+    config = ("--config", stage.door_folder / "edge.toml")
+    *differences, summary = stage.ask("replay", "diag", "replay", *config)
+    must(summary["same"] is True, f"run again, the door decides otherwise: {differences}")
+    yield f"{summary['inputs']} inputs run again gave {summary['events']} events, each as the journal has it"
+    taps = stage.folder / "taps.jsonl"
+    lines = stage.ask("taps", "diag", "taps", *config)
+    taps.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
+    old, new = stage.folder / "old.json", stage.folder / "new.json"
+    old.write_text(json.dumps(stage.api.get("institutions", TENANT, "doors", DOOR, "policy")), encoding="utf-8")
+    new.write_text(json.dumps({"accessLevels": [{"id": LEVEL + 1, "schedules": [0]}]}), encoding="utf-8")
+    arguments = ("policy", "diff", old, new, "--timezone", "UTC", "--events", taps)
+    *changes, diff = stage.ask("diff", *arguments, code=ExitCode.FAILED)
+    must(len(changes) == len(stage.seen.taps_ms), f"{len(changes)} of {len(stage.seen.taps_ms)} grants would change")
+    reasons = ", ".join(diff["closing_reasons"])
+    yield f"rules for level {LEVEL + 1} alone would have refused {len(changes)} of the taps that opened: {reasons}"
+
+
 def check_the_chain(stage: Stage) -> Iterator[str]:
     """Have the cloud verify the hash chain of everything that it holds, and compare it with the door's journal."""
     last = stage.last_seq()
@@ -196,6 +234,8 @@ STEPS: Final = (
     Step("Hold a valid pass of another institution before the camera", show_a_foreign_pass),
     Step("Cut the network between door and cloud, and let Anna in", cut_the_network),
     Step("Restore the network", restore_the_network),
+    Step("Ask the door why, and what a pass would meet now", ask_why),
+    Step("Run the door's decisions again, and try other rules on the same taps", run_it_again),
     Step("Check the whole journal in the cloud against the door's", check_the_chain),
 )
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Final
 
 from doorward.demo.waiting import NotSeenError, wait_for
+from doorward.errors import ExitCode
 
 STOP_S: Final = 20.0
 """A clean stop of the cloud includes PostgreSQL's last checkpoint."""
@@ -81,18 +82,18 @@ class Program:
 
         return wait_for(f"{self.name} to say {mark!r}", look, deadline_s=deadline_s)
 
-    def finish(self, *, deadline_s: float) -> None:
-        """Wait for it to end well.
+    def finish(self, *, deadline_s: float, code: ExitCode = ExitCode.OK) -> None:
+        """Wait for it to end with an exit code.
 
         Raises:
-            NotSeenError: it fails, or takes longer.
+            NotSeenError: it ends with another one, or takes longer.
         """
         try:
-            code = self._process.wait(deadline_s)
+            ended = self._process.wait(deadline_s)
         except subprocess.TimeoutExpired as error:
             raise NotSeenError(f"{self.name} did not finish in {deadline_s:.0f} s") from error
-        if code:
-            raise NotSeenError(f"{self.name} failed with exit code {code}")
+        if ended != code:
+            raise NotSeenError(f"{self.name} ended with exit code {ended}")
 
     def stop(self, *, patience_s: float = STOP_S) -> None:
         """End it: asked first; after `patience_s` made to, with the processes of its session."""

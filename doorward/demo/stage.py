@@ -22,7 +22,7 @@ from doorward.demo.processes import Program
 from doorward.demo.twin import Twin
 from doorward.demo.waiting import NotSeenError, must, wait_for
 from doorward.diag import Diagnostics
-from doorward.errors import CliError
+from doorward.errors import CliError, ExitCode
 from doorward.output import Json
 from doorward.wallet import Wallet, create_wallet, encode_holder_key, open_wallet
 
@@ -150,7 +150,11 @@ class Stage:
     @property
     def anna(self) -> Wallet:
         """The wallet of the first holder, once she has a pass."""
-        return open_wallet(self._wallet_folder("anna"))
+        return self.wallet("anna")
+
+    def wallet(self, name: str) -> Wallet:
+        """Open the wallet of a holder."""
+        return open_wallet(self._wallet_folder(name))
 
     def _wallet_folder(self, name: str) -> Path:
         return self.folder / "wallets" / name
@@ -160,6 +164,12 @@ class Stage:
         program = Program(name, arguments, self.folder)
         self.programs.append(program)
         return program
+
+    def ask(self, name: str, *arguments: str | Path, code: ExitCode = ExitCode.OK) -> list[dict[str, Any]]:
+        """Run a doorward command to its end, and give what it prints with --json, an object a line."""
+        program = Program(name, (*arguments, "--json"), self.folder)
+        program.finish(deadline_s=START_S, code=code)
+        return [json.loads(line) for line in program.out.read_text(encoding="utf-8").splitlines()]
 
     def check_programs(self) -> None:
         """Return while everything that was started runs, or has done its work.
