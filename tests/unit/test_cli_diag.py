@@ -169,7 +169,7 @@ def test_a_command_is_brought_as_it_is_or_as_text(written: bytes, tmp_path: Path
 
 def test_a_command_that_was_refused_is_told_by_the_exit_code(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     (tmp_path / "unlock.cose").write_bytes(COMMAND)
-    refused = {**DONE, "carried_out": False, "reason": "COMMAND_EXPIRED", "events": []}
+    refused: dict[str, object] = {**DONE, "carried_out": False, "reason": "COMMAND_EXPIRED", "events": []}
     with answering(tmp_path / "s", json.dumps({"command": refused}).encode() + b"\n"):
         ran = run_here(capsys, "diag", "command", tmp_path / "unlock.cose", "--socket", tmp_path / "s", "--json")
     assert ran.code == ExitCode.FAILED
