@@ -229,14 +229,14 @@ USUAL = DoorSettings(
     anti_passback=AntiPassbackRule.OFF,
 )
 CHOICES: dict[str, list[object]] = {
-    "mode": list(DoorMode),
+    "mode": [*DoorMode, DoorMode.LOCKED_DOWN, DoorMode.LOCKED_DOWN],
     "relock": list(RelockRule),
     "minimum_assurance": [Assurance.PRINTED, Assurance.ROTATING],
     "unlock_schedule": [0, SCHEDULE, SCHEDULE],
     "first_person_in": [False, True],
     "double_tap_ms": [0, 20_000],
     "maintenance": [False, True],
-    "interlock": [False, True],
+    "interlock": [False, True, True],
     "lock_time_ms": [0, 1_000],
     "two_person": [False, True],
     "escorts": [0, 1, 2],

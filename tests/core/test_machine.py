@@ -51,6 +51,7 @@ from tests.core.machine_parts import (
     ON_PAPER,
     PEOPLE,
     PORTER,
+    SCHEDULE,
     STUDENT,
     USUAL,
     Person,
@@ -139,13 +140,26 @@ class Door(FedDoor):
     def something_else_is_shown(self, shown: Shown) -> None:
         self.taps(shown)
 
-    @rule(shown=st.sampled_from([JANITORS_PAPER, show_bound()]), apart_ms=st.sampled_from([0, 5_000, 20_000, 20_001]))
-    def somebody_taps_twice(self, shown: Shown, apart_ms: int) -> None:
-        self.order(ordered([("two_person", False), ("double_tap_ms", 20_000)], self.oracle.settings or USUAL))
+    @rule(
+        shown=st.sampled_from([JANITORS_PAPER, JANITORS_PAPER, show_bound()]),
+        apart_ms=st.sampled_from([0, 5_000, 20_000, 20_001]),
+        between=st.sampled_from([*DoorMode, None, None]),
+    )
+    def somebody_taps_twice(self, shown: Shown, apart_ms: int, between: DoorMode | None) -> None:
+        self.orders_also([("two_person", False), ("double_tap_ms", 20_000)])
         for _ in range(2):
             self.taps(shown)
             self.all_become_durable()
             self.time_passes(apart_ms, probing=False)
+        if between is not None:
+            self.orders_also([("mode", between)])
+            self.orders_also([("mode", DoorMode.LOCKED)])
+
+    @rule(passed_ms=st.integers(0, 20_000))
+    def a_scanner_goes_mad(self, passed_ms: int) -> None:
+        for _ in range(25):
+            self.taps(OTHERS[-1])
+        self.time_passes(passed_ms, probing=True)
 
     @rule(
         changes=st.sampled_from([[("two_person", True)], [("escorts", 1)], [("escorts", 2)]]),
@@ -153,7 +167,7 @@ class Door(FedDoor):
         apart_ms=st.sampled_from([0, 0, 15_000, 30_000]),
     )
     def people_come_together(self, changes: Changes, people: list[Person], apart_ms: int) -> None:
-        self.order(ordered(changes, self.oracle.settings or USUAL))
+        self.orders_also(changes)
         for person in people:
             self.somebody_shows_a_phone(person, age_s=0, reader=READER)
             self.all_become_durable()
@@ -161,7 +175,7 @@ class Door(FedDoor):
 
     @rule(outcome=st.sampled_from(PinOutcome), apart_ms=st.sampled_from([0, 0, 30_000]))
     def a_card_and_its_pin_are_given(self, outcome: PinOutcome, apart_ms: int) -> None:
-        self.order(ordered([("pin_below", Assurance.ROTATING)], self.oracle.settings or USUAL))
+        self.orders_also([("pin_below", Assurance.ROTATING)])
         self.taps(A_CARD)
         self.a_pin_is_keyed_in(READER)
         self.time_passes(apart_ms, probing=True)
@@ -264,10 +278,26 @@ class Door(FedDoor):
     def somebody_orders(self, changes: Changes) -> None:
         self.order(ordered(changes))
 
+    def orders_also(self, changes: Changes) -> None:
+        self.order(ordered(changes, self.oracle.settings or USUAL))
+
     @rule(seconds=st.sampled_from([-60, 0, 60]))
     def presence_is_reset(self, seconds: int) -> None:
-        if self.oracle.settings is not None:
-            self.order(replace(self.oracle.settings, forget_presence_before_s=self.wall_ms // 1000 + seconds))
+        self.orders_also([("forget_presence_before_s", self.wall_ms // 1000 + seconds)])
+
+    @rule(
+        first=st.booleans(),
+        passed_ms=st.sampled_from([0, 40_000, 160_000, 300_000]),
+        clock=st.sampled_from([ClockState.TRUSTED, *ClockState]),
+    )
+    def a_schedule_runs(self, passed_ms: int, clock: ClockState, *, first: bool) -> None:
+        self.orders_also([("unlock_schedule", SCHEDULE), ("two_person", False), ("first_person_in", first)])
+        for _ in range(2):
+            self.somebody_shows_paper(ON_PAPER[0], READER)
+            self.all_become_durable()
+            self.time_passes(passed_ms, probing=True)
+        self.the_clock_is_set_and_believed_otherwise(0, clock, 0)
+        self.time_passes(passed_ms, probing=True)
 
     def order(self, settings: DoorSettings) -> None:
         def happens() -> None:
@@ -293,8 +323,9 @@ class Door(FedDoor):
         ahead=st.sampled_from([1, 1, 1, 2, 0]),
         age_s=st.sampled_from([0, 0, 59, 60, -10, -11]),
         flaw=st.sampled_from([None, None, None, None, "forged", "foreign"]),
+        at_once=st.booleans(),
     )
-    def a_command_comes(self, action: Action, ahead: int, age_s: int, flaw: str | None) -> None:
+    def a_command_comes(self, action: Action, ahead: int, age_s: int, flaw: str | None, *, at_once: bool) -> None:
         data = command(
             action,
             counter=max(self.taken, default=0) + ahead,
@@ -307,6 +338,8 @@ class Door(FedDoor):
         self.feed(CommandReceived(data))
         taken = holds and flaw is None and self.clock is not ClockState.SUSPECT
         assert (len(self.commands) > before) is taken
+        while at_once and self.commands:
+            self.a_command_becomes_durable(which=0)
 
     @precondition(lambda self: self.commands)
     @rule(which=st.integers(0, 3))
@@ -322,9 +355,7 @@ class Door(FedDoor):
 
     @rule()
     def somebody_resets_the_fire(self) -> None:
-        self.a_command_comes(Action.RESET_FIRE, ahead=1, age_s=0, flaw=None)
-        while self.commands:
-            self.a_command_becomes_durable(which=0)
+        self.a_command_comes(Action.RESET_FIRE, ahead=1, age_s=0, flaw=None, at_once=True)
 
     # --- time, and starting again ----------------------------------------------------------------------------------
 
