@@ -24,9 +24,7 @@ from wire.roster import Roster
 Json: TypeAlias = "dict[str, Json] | list[Json] | str | int | float | bool | None"
 
 _OF_COMMANDS: Final = frozenset({EventKind.COMMAND_EXECUTED, EventKind.COMMAND_REFUSED})
-_RESET_FIRE: Final = "reset-fire"
 _FLOODED: Final = "Too much is refused at this door just now: the command went under with it. Deliver it again in 10 s."
-_BURNS: Final = "The fire input is not quiet, so the fire lasts: nothing was reset."
 
 
 def rfc3339(wall_ms: int) -> str:
@@ -171,20 +169,16 @@ def plain_foreseen(foreseen: Foreseen) -> dict[str, Json]:
 
 
 def plain_command(written: Sequence[Journaled], state: State) -> dict[str, Json]:
-    """Give what the journal says of a command that was delivered, and what the door does now.
-
-    A command to end a fire that lasts nevertheless, because the fire input is not quiet, was not carried out.
-    """
+    """Give what the journal says of a command that was delivered, and what the door does now."""
     told = list(dropwhile(lambda each: each.event.kind not in _OF_COMMANDS, written))  # before it: what time changed
     if not told:
         return {"carried_out": False, "reason": None, "sentence": _FLOODED, "mode": state.door.mode.value, "events": []}
     last = [each.event for each in told if each.event.kind in _OF_COMMANDS][-1]
-    burns = last.rule == _RESET_FIRE and state.door.mode is Mode.LOCKED_OPEN
     events: list[Json] = [plain_journaled(each) for each in told]
     return {
-        "carried_out": last.kind is EventKind.COMMAND_EXECUTED and not burns,
+        "carried_out": last.kind is EventKind.COMMAND_EXECUTED,
         "reason": None if last.reason is None else last.reason.name,
-        "sentence": _BURNS if burns and last.reason is None else explain(last).sentence,
+        "sentence": explain(last).sentence,
         "mode": state.door.mode.value,
         "events": events,
     }

@@ -44,6 +44,7 @@ REASONS: Final[Mapping[Reason, str]] = {
     Reason.STORAGE_FAULT: "the journal could not be written in time",
     Reason.COMMAND_EXPIRED: "the command came too late",
     Reason.COMMAND_REPLAYED: "the command was carried out before",
+    Reason.FIRE_INPUT_ACTIVE: "the fire input is not quiet, so the fire lasts: nothing was reset",
     Reason.COMMAND_FOREIGN: "the command was not meant for this door, or not signed by its institution",
     Reason.CREDENTIAL_NOT_FOUND: "nobody is enrolled at this door under what was read",
     Reason.DOOR_INTERLOCKED: "another door has to be closed first, and is not known to be",

@@ -120,6 +120,7 @@ class Reason(IntEnum):
     SECOND_FACTOR_BLOCKED = 38
     USES_EXHAUSTED = 39
     LOCKS_EVERYONE_OUT = 40
+    FIRE_INPUT_ACTIVE = 41
 
 
 @unique

@@ -340,9 +340,9 @@ def _on_fire(door: DoorState, at: Circumstances) -> Result:
     return door, ()
 
 
-def reset_fire(door: DoorState, at: Circumstances) -> Result:
-    """End the state of fire on a person's order, once the fire input is quiet; before that nothing changes."""
-    return step(door, Trigger.FIRE_RESET, at) if door.fire is LineState.INACTIVE else (door, ())
+def may_reset_fire(door: DoorState) -> bool:
+    """Tell whether a person may end the state of fire: only once the fire input is quiet."""
+    return door.fire is LineState.INACTIVE
 
 
 def _on_contact(door: DoorState, state: LineState, at: Circumstances) -> Result:

@@ -222,7 +222,9 @@ def _carry_out(state: State, command: Command, seq: int, now: Instant) -> Outcom
         return _take_back(state, command, Reason.COMMAND_EXPIRED, now)
     at = circumstances(state, now, hold_ms=settings_of(state).release_time_ms, cause_seq=seq)
     if command.action is Action.RESET_FIRE:
-        return move(state, *doors.reset_fire(state.door, at))
+        if not doors.may_reset_fire(state.door):
+            return _take_back(state, command, Reason.FIRE_INPUT_ACTIVE, now)
+        return move(state, *doors.step(state.door, Trigger.FIRE_RESET, at))
     interlocked = doors.is_interlocked(state.door, settings_of(state))
     reason = refused_by_mode(settings_of(state).mode, PassKind.STANDARD, interlocked=interlocked)
     if reason is not None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from edge.core.door import step
+from edge.core.door import may_reset_fire, step
 from edge.core.door_state import Circumstances, DoorState, LineState, Mode, Trigger
 from edge.core.effects import Effect, Energise, Record, Secure
 from tests.core.campus import instant
@@ -61,3 +61,8 @@ def kinds(effects: Iterable[Effect]) -> list[EventKind]:
 def moves(effects: Iterable[Effect]) -> list[Energise | Secure]:
     """The orders to the lock."""
     return [effect for effect in effects if isinstance(effect, Energise | Secure)]
+
+
+def reset_fire(door: DoorState, now: Circumstances) -> tuple[DoorState, tuple[Effect, ...]]:
+    """What a person's order to end a fire does."""
+    return step(door, Trigger.FIRE_RESET, now) if may_reset_fire(door) else (door, ())

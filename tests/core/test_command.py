@@ -268,7 +268,10 @@ def test_a_fire_is_reset_by_command_in_every_mode_once_its_input_is_quiet(mode: 
     state, _ = handle(door(), PolicyReplaced(policy(DoorSettings(mode=mode)), None), NOW)
     state, _ = handle(state, LineChanged(InputLine.FIRE, LineState.ACTIVE), NOW)
     state, effects = commanded(state, command(counter=1))
-    assert [draft.kind for draft in drafts(effects)] == [EventKind.COMMAND_EXECUTED]
+    assert [(draft.kind, draft.reason) for draft in drafts(effects)] == [
+        (EventKind.COMMAND_EXECUTED, None),
+        (EventKind.COMMAND_REFUSED, Reason.FIRE_INPUT_ACTIVE),
+    ]
     assert state.door.mode is Mode.LOCKED_OPEN
     state, _ = handle(state, LineChanged(InputLine.FIRE, LineState.INACTIVE), NOW)
     state, effects = commanded(state, command(counter=2))

@@ -16,14 +16,13 @@ from edge.core.door import (
     next_deadline_ms,
     on_line,
     on_time,
-    reset_fire,
     step,
 )
 from edge.core.door_state import DoorState, InputLine, LineState, Mode, Trigger, recalled
 from edge.core.effects import Effect, Energise, Record, Secure
 from edge.core.memory import Memo, MemoKind, Memory
 from tests.core.campus import MONOTONIC_MS, NOW_S
-from tests.core.doors import BASE, CLOSED_DOOR, at, kinds, moves, resting
+from tests.core.doors import BASE, CLOSED_DOOR, at, kinds, moves, reset_fire, resting
 from wire.names import DoorMode, EventKind, RelockRule
 from wire.settings import DoorSettings
 

@@ -194,7 +194,11 @@ async def test_fire_lasts_over_power_cuts_until_a_signed_command_ends_it(door: D
         await door.seen(kind="FIRE")
         await until(lambda: door.energised() == 1)
         burning = await door.deliver(door.command(counter=1, action=Action.RESET_FIRE))
-        assert (burning["carried_out"], burning["mode"]) == (False, "locked_open")
+        assert (burning["carried_out"], burning["reason"], burning["mode"]) == (
+            False,
+            "FIRE_INPUT_ACTIVE",
+            "locked_open",
+        )
         await door.wire("fire off")
     async with killed(door):
         await until(lambda: door.energised() == 2)
