@@ -138,7 +138,7 @@ def test_every_reason_that_the_core_names_has_its_case():
         for node in ast.walk(ast.parse(path.read_text()))
         if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "Reason"
     }
-    of_commands = {name for name in named if name.startswith("COMMAND_")}
+    of_commands = {name for name in named if name.startswith(("COMMAND_", "FIRE_"))}
     assert named - of_commands == {reason.name for reasons in refusals().values() for reason in reasons}
 
 
