@@ -9,14 +9,14 @@ from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from edge.core import companions, flood, memory, orders, replay, tap, trust, verify
 from edge.core import door as doors
-from edge.core import flood, replay, tap, trust, verify
 from edge.core.door import TABLE
 from edge.core.door_state import DoorState, LineState, Mode, Trigger
 from edge.core.effects import feedback_of
 from tests.core.denials import refusals
 from tests.core.doors import BASE, at, resting
-from wire.names import AntiPassbackRule, DoorMode, Reason, RelockRule, StalenessRule, Step, SuspectRule
+from wire.names import AntiPassbackRule, DoorMode, EventKind, Reason, RelockRule, StalenessRule, Step, SuspectRule
 from wire.settings import DoorSettings
 
 if TYPE_CHECKING:
@@ -26,19 +26,19 @@ PAGE = Path(__file__).parents[2] / "docs" / "behaviour.md"
 
 CHECKS = {
     Step.FORM: "size, alphabet, canonical form",
-    Step.KIND: "a kind that this door takes",
-    Step.CLOCK: "the clock is good enough for this kind",
+    Step.KIND: "a kind that this door takes; a code of another system only where numbers alone admit",
+    Step.CLOCK: "the clock is good enough for this kind; a nonce or an enrolled credential needs none",
     Step.ISSUER_KEY: "the issuer's key is known, for passes, in its validity",
     Step.ISSUER_SIGNATURE: "the issuer signed this pass",
     Step.VALIDITY: "this tenant's pass, begun and not ended",
-    Step.HOLDER: "the holder signed just now, for this site",
-    Step.REVOCATION: "not revoked, by a list that is fresh enough",
-    Step.REPLAY: "not accepted here before",
-    Step.DOOR_MODE: "the door is neither blocked nor locked down",
-    Step.ASSURANCE: "the credential is strong enough for this door",
+    Step.HOLDER: "the holder signed just now, for this site, or this door's own nonce",
+    Step.REVOCATION: "not revoked, or enrolled, by a list or roster that is fresh enough",
+    Step.REPLAY: "not accepted here before; a printed pass not used up",
+    Step.DOOR_MODE: "the door is neither blocked nor locked down, and does not have to wait for another one",
+    Step.ASSURANCE: "the credential is strong enough for this door at this hour",
     Step.ACCESS: "an access level of the pass admits here, now",
-    Step.ANTI_PASSBACK: "*not built yet*",
-    Step.COMPANIONS: "*not built yet*",
+    Step.ANTI_PASSBACK: "the holder is not inside already, and the area is not full",
+    Step.COMPANIONS: "the PIN, the second person, the visitor's hosts come in time",
     Step.GRANT: "the grant is durable, in time",
 }
 
@@ -68,6 +68,16 @@ REMEDIES = {
     Reason.NO_POLICY: "the door was never given a policy: connect it",
     Reason.UNAUTHORIZED: "none of the pass's access levels is admitted at this door",
     Reason.NOT_PERMITTED_AT_THIS_TIME: "outside of the schedules of its access levels",
+    Reason.ANTIPASSBACK_VIOLATION: "the holder was noted inside and not leaving: let them out, or reset by policy",
+    Reason.OCCUPANCY_LIMIT: "as many are noted inside as the area may hold",
+    Reason.SECOND_FACTOR_REQUIRED: "no PIN was keyed in in time, or none is enrolled for this credential",
+    Reason.SECOND_FACTOR_WRONG: "another PIN than this holder's; present the credential again",
+    Reason.SECOND_FACTOR_BLOCKED: "too many wrong PINs: wait until `pin_block_s` is over",
+    Reason.SECOND_PERSON_REQUIRED: "nobody else who may pass came to the same reader in time",
+    Reason.ESCORT_REQUIRED: "fewer hosts than this door asks for passed in time",
+    Reason.CREDENTIAL_NOT_FOUND: "nobody is enrolled under this card or code, or not any more",
+    Reason.DOOR_INTERLOCKED: "the other door is open, or its wire does not say that it is closed",
+    Reason.USES_EXHAUSTED: "this printed pass has opened this door as often as it may",
     Reason.STORAGE_FAULT: "the disk did not take the event within 2 s: replace the card",
 }
 
@@ -106,7 +116,7 @@ RULES = {
     "staleness": {
         "DENY": "nobody is admitted",
         "RECENTLY_ISSUED": "passes issued within `recently_issued_s`",
-        "NONCE_BOUND_ONLY": "credentials bound to the door's own challenge; this release reads none",
+        "NONCE_BOUND_ONLY": "credentials bound to the door's own nonce (AL 4)",
     },
     "suspect": {
         "DENY": "no access level admits",
@@ -119,10 +129,10 @@ RULES = {
         "ON_CLOSE": "as soon as the door closes again",
     },
     "anti_passback": {
-        "OFF": "nothing",
-        "ALERT": "it is reported",
-        "ENFORCE": "it is refused",
-        "TIMED": "it is refused for `anti_passback_s`",
+        "OFF": "nothing follows",
+        "ALERT": "who cannot come from where the reader leads out of is let in, and ANTI_PASSBACK_ALERT is journaled",
+        "ENFORCE": "who cannot come from where the reader leads out of is refused",
+        "TIMED": "who enters the same area again is refused for `anti_passback_s` after the last time",
     },
     "mode": {
         "LOCKED": "who holds a pass that admits, passes",
@@ -141,11 +151,14 @@ FIGURES = (
     (flood.WINDOW_MS, f"{flood.DENIALS_A_WINDOW} denials are journaled in full in this time, the others as a number"),
     (doors.UNLOCKED_HOLD_MS, "a door held unlocked by policy secures itself this long after its daemon died"),
     (doors.FIRE_HOLD_MS, "and during fire this long"),
+    (orders.STAFF_HOLD_MS, "a door that staff left unlocked by a double tap secures itself after this"),
 )
 
 COUNTS = (
     (replay.MAX_MARKS, "accepted codes remembered at once; beyond that the door refuses rather than forgets"),
     (tap.AWAITED_GRANTS, "grants that may wait for the disk at once"),
+    (companions.MAX_WAITING, "people who may wait for a PIN or for others at once; of more, the first is refused"),
+    (memory.MAX_FACTS, "facts about people (who is where, uses, wrong PINs); beyond it the oldest of a kind go"),
     (trust.MEMO_PASSES, "passes whose issuer's signature is remembered, which decides nothing but the time it takes"),
 )
 
@@ -227,6 +240,31 @@ def figures() -> str:
     return _table(("figure", "meaning"), [*timed, *((f"{value:,}", meaning) for value, meaning in COUNTS)])
 
 
+ALARMS = {
+    EventKind.FORCED_OPEN: (EventKind.FORCED_OPEN_RESTORED, "the door opened while it was secure"),
+    EventKind.OPEN_PRE_ALARM: (EventKind.DOOR_CLOSED, "it stands open and will soon have stood open too long"),
+    EventKind.OPEN_TOO_LONG: (EventKind.OPEN_TOO_LONG_RESTORED, "it stood open for `open_time_ms`"),
+    EventKind.LOCK_FAILED: (
+        EventKind.LOCK_RESTORED,
+        "the bolt did not follow within `lock_time_ms`, or the lock's adapter could not do what it was told",
+    ),
+    EventKind.CONTACT_FAULT: (EventKind.CONTACT_RESTORED, "the contact's wire is broken or short-circuited"),
+    EventKind.TAMPER: (EventKind.TAMPER_RESTORED, "a case was opened, or its wire was cut"),
+    EventKind.POWER_LOST: (EventKind.POWER_RESTORED, "the mains failed, or its wire was cut"),
+    EventKind.READER_LOST: (EventKind.READER_RESTORED, "a reader does not answer"),
+    EventKind.INPUTS_LOST: (EventKind.INPUTS_RESTORED, "the door's wires cannot be watched"),
+    EventKind.STORAGE_FAULT: (EventKind.STORAGE_RESTORED, "the journal cannot be written"),
+    EventKind.FIRE: (EventKind.FIRE_RESET, "the fire input; a signed command ends it once the input is quiet"),
+    EventKind.OCCUPANCY_WARNING: (EventKind.OCCUPANCY_NORMAL, "as many are inside as the area's warning says"),
+}
+
+
+def alarms() -> str:
+    """What calls somebody, and what ends it."""
+    rows = ((raised.name, meaning, ends.name) for raised, (ends, meaning) in ALARMS.items())
+    return _table(("alarm", "raised when", "ended by"), rows)
+
+
 # --- the diagram -----------------------------------------------------------------------------------------------
 
 _REST = frozenset(BASE.values())
@@ -306,6 +344,7 @@ def sections() -> dict[str, str]:
         "diagram": diagram(),
         "settings": settings(),
         "rules": rules(),
+        "alarms": alarms(),
         "figures": figures(),
     }
 
