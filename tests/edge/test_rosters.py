@@ -13,10 +13,11 @@ import pytest
 
 from edge.core.effects import EventDraft
 from edge.core.instant import Instant
-from edge.core.tap import Input, RosterReplaced
+from edge.core.tap import Input, RosterReplaced, State
 from edge.core.verify import Place
 from edge.database import Database, Entry, Identity
 from edge.materials import Materials
+from edge.report import plain_state, rfc3339
 from edge.roster_gate import DELTAS_KEPT
 from edge.store import PART_BYTES, Store
 from tests.support.tenant import TenantKeys
@@ -186,6 +187,14 @@ async def test_only_a_policy_key_of_the_trust_bundle_may_sign(store: Store, gate
 @pytest.mark.parametrize("data", [b"", b"\x00", b"\xd2garbage"])
 async def test_garbage_is_refused_as_any_document(gate: Gate, data: bytes, *, delta: bool):
     assert isinstance((await gate.refused(data, delta=delta))[0], WireReason)
+
+
+def test_what_is_in_force_is_told_with_its_age():
+    roster = KEYS.roster(entries(1, 2), version=9)
+    told = plain_state(State(place=PLACE, roster=roster), roster.issued_at_s + 60)["roster"]
+    as_of = rfc3339(roster.issued_at_s * 1000)
+    assert told == {"version": 9, "entries": 2, "as_of": as_of, "age_s": 60}
+    assert plain_state(State(place=PLACE), NOW_S)["roster"] is None
 
 
 # --- kept and loaded ---------------------------------------------------------------------------------------
