@@ -37,7 +37,9 @@ def render() -> str:
 
 
 def _cell(mode: Mode, trigger: Trigger) -> str:
-    settings = DoorSettings(mode=_RESTING.get(mode, DoorMode.LOCKED), relock=RelockRule.AFTER_RELEASE_TIME, lock_time_ms=1_000)
+    settings = DoorSettings(
+        mode=_RESTING.get(mode, DoorMode.LOCKED), relock=RelockRule.AFTER_RELEASE_TIME, lock_time_ms=1_000
+    )
     before = DoorState(mode=mode, contact=LineState.INACTIVE, lock_monitor=_monitor(mode, trigger))
     after, effects = step(
         before, trigger, Circumstances(settings=settings, rest=settings.mode, now=_NOW, hold_ms=5_000, cause_seq=1)
