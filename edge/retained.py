@@ -5,6 +5,7 @@ Must not: keep a transaction open for longer than one look-up: the daemon's log 
 """
 
 import sqlite3
+from collections.abc import Sequence
 from pathlib import Path
 from urllib.parse import quote
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -21,7 +22,7 @@ from wire.errors import WireError
 from wire.keys import PublicKey
 from wire.names import KeyId, KeyPurpose
 from wire.policy import MAX_POLICY_BYTES, PolicyBundle, open_policy
-from wire.roster import MAX_ROSTER_BYTES, Roster, open_roster
+from wire.roster import MAX_ROSTER_BYTES, Roster, content_hash, open_roster
 from wire.roster_delta import MAX_ROSTER_DELTA_BYTES, RosterDelta, apply_roster_deltas, open_roster_delta
 from wire.trust import TrustBundle, open_trust
 
@@ -162,16 +163,10 @@ class StoredDocuments:
         if not snapshot:
             raise RecordingError(RecordingReason.NOT_KEPT, f"roster {version}")
         first = open_roster(snapshot, self._signer(snapshot, "roster", MAX_ROSTER_BYTES))
+        if version == first.version:
+            return first
         found = [open_roster_delta(data, self._signer(data, "delta", MAX_ROSTER_DELTA_BYTES)) for data in stored]
-        by_version = {delta.version: delta for delta in found}
-        path: list[RosterDelta] = []
-        while version != first.version:
-            delta = by_version.get(version)
-            if delta is None:
-                raise RecordingError(RecordingReason.NOT_KEPT, f"roster {version}")
-            path.append(delta)
-            version = delta.base_version
-        return apply_roster_deltas(first, path[::-1])
+        return apply_roster_deltas(first, _path_to(version, content_hash(first), found))
 
     def _signer(self, data: bytes, field: str, max_bytes: int) -> PublicKey:
         envelope = parse_envelope(data, field=field, max_bytes=max_bytes)
@@ -184,3 +179,18 @@ class StoredDocuments:
         if row is None:
             raise RecordingError(RecordingReason.NOT_KEPT, f"{kind.value} {version}")
         return bytes(row[0])
+
+
+def _path_to(version: int, content: bytes, deltas: Sequence[RosterDelta]) -> list[RosterDelta]:
+    """Find the deltas that lead from a content to a version; those that only refresh need not be among them."""
+    path = [delta for delta in deltas if delta.version == version]
+    while path and path[0].before != content:
+        before = [
+            delta
+            for delta in deltas
+            if delta.after == path[0].before != delta.before and delta.version < path[0].version
+        ]
+        path = [max(before, key=lambda delta: delta.version), *path] if before else []
+    if not path:
+        raise RecordingError(RecordingReason.NOT_KEPT, f"roster {version}")
+    return path

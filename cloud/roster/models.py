@@ -19,11 +19,11 @@ MAX_PINS_AT_ONCE: Final = 200
 """PINs in one request: each takes some ten milliseconds of a core, and several times that where other work is done."""
 _MAX_IDENTIFIER_CHARACTERS: Final = 256
 
-FormName = Literal["barcode", "card_uid"]
+FormName = Literal["barcode", "card_uid", "public_key"]
 Holder = Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{16}$(?!\n)", description="16 hexadecimal digits")]
 """A holder's pseudonym: the roster id that events name."""
 Identifier = Annotated[str, msgspec.Meta(max_length=_MAX_IDENTIFIER_CHARACTERS)]
-"""A barcode's text, or a card's UID in hexadecimal digits, in the order that the reader gives."""
+"""A barcode's text; in hexadecimal digits a card's UID as the reader gives it, or SHA-256 of a public key."""
 _Pin = Annotated[str, msgspec.Meta(max_length=64, description="4 to 8 digits")]
 
 

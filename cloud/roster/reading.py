@@ -120,7 +120,7 @@ def _unwanted(row: int, item: EnrolledIdentifier, pepper: bytes) -> Unwanted | s
 
 def _identifier(text: str, form: FormName) -> bytes | str:
     """Give an identifier's bytes, or what is wrong with it."""
-    if form == "card_uid":
+    if form != "barcode":
         try:
             data = bytes.fromhex(text.translate(_BETWEEN_DIGITS))
         except ValueError:

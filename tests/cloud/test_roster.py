@@ -99,6 +99,7 @@ async def test_a_replaced_credential_keeps_its_holder_unless_another_is_named(si
         (barcode(" 1"), "space"),
         (barcode("1\n"), "space"),
         (NewCredential(identifier="04a", form="card_uid"), "hexadecimal"),
+        (NewCredential(identifier="04a", form="public_key"), "hexadecimal"),
         (NewCredential(identifier="04zz", form="card_uid"), "hexadecimal"),
         (NewCredential(identifier="", form="card_uid"), "1 to 64 bytes"),
         (NewCredential(identifier="00" * 65, form="card_uid"), "1 to 64 bytes"),
