@@ -110,7 +110,7 @@ def _pre_alarm(door: DoorState, at: Circumstances) -> Result:
 def _restore(restores: Mapping[EventKind, EventKind]) -> Act:
     def act(door: DoorState, at: Circumstances) -> Result:
         ended = tuple(_alarm(end, at) for begin, end in restores.items() if begin in door.alarms)
-        return (replace(door, alarms=door.alarms - restores.keys()) if ended else door), ended
+        return (replace(door, alarms=door.alarms.difference(restores)) if ended else door), ended
 
     return act
 
