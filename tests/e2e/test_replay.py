@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 TENANT, DOOR = "north", "east"
 DOORS = f"/api/v1/institutions/{TENANT}/doors"
 RULES = {"settings": {"releaseTimeMs": 50}, "accessLevels": [{"id": 1, "schedules": [0]}]}
-DOWN = {**RULES, "settings": {"releaseTimeMs": 50, "mode": "locked_down"}}
+DOWN = {**RULES, "settings": {"releaseTimeMs": 50, "mode": "locked_down"}, "lockOut": True}
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 
