@@ -27,6 +27,7 @@ from tests.core.campus import (
     present,
     printed,
 )
+from tests.core.machine_parts import CARD
 from wire.names import (
     Action,
     AntiPassbackRule,
@@ -38,7 +39,6 @@ from wire.names import (
     PassFlags,
     PassKind,
     RelockRule,
-    StalenessRule,
 )
 from wire.passes import make_pass_id
 from wire.policy import ALL_DAYS, ALWAYS, OUTSIDE, Area, Passage, PolicyBundle, Schedule, Window, seal_policy
@@ -118,7 +118,7 @@ def _code(holder: int, at_s: int, *, audience: str = SITE, nonce: bytes | None =
 
 USUAL = DoorSettings(
     minimum_assurance=Assurance.PRINTED,
-    staleness=StalenessRule.RECENTLY_ISSUED,
+    max_revocation_age_s=7 * DAY_S,
     anti_passback=AntiPassbackRule.ALERT,
     printed_uses=3,
     lock_time_ms=1_000,
@@ -252,7 +252,7 @@ class Day:
         self.order(at_ms, pin_below=Assurance.ROTATING, pin_attempts=2)
         for turn in range(self.random.choice([1, 3])):
             start_ms = at_ms + 1_000 + turn * 10_000
-            self.add(start_ms, "tap", "04a2195c", READER, int(Form.CARD_MESSAGE), "", 20, 1)
+            self.add(start_ms, "tap", CARD.hex(), READER, int(Form.CARD_MESSAGE), "", 20, 1)
             self.add(
                 start_ms + 2_000, "pin", READER, "1234", self.random.choice(["right", "wrong", "wrong", "duress"]), 300
             )
@@ -386,7 +386,7 @@ class Day:
     def told(self, at_ms: int) -> None:
         """What a daemon loads when it starts."""
         self.add(at_ms, "status", _status((REVOKED,), self.number), None)
-        self.add(at_ms, "roster", self.number)
+        self.add(at_ms, "roster", 1)
         self.order(at_ms)
         for line in InputLine:
             if line is not InputLine.LOCK_MONITOR:

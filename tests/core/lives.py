@@ -12,7 +12,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, TypeAlias
 
 from edge.core.companions import PinOutcome
-from edge.core.credential import Form, Medium, Namespace, PinEntry, Presentation
+from edge.core.credential import Form, Medium, PinEntry, Presentation
 from edge.core.door_state import InputLine, LineState, recalled
 from edge.core.effects import CheckPin, CommitCommand, CommitGrant, Effect, Journaling
 from edge.core.instant import Instant
@@ -40,11 +40,11 @@ from edge.core.tap import (
     next_deadline_ms,
 )
 from edge.core.trust import HeldStatus, TrustState
-from tests.core.campus import DAY_S, KEYS, LEVEL, MONOTONIC_MS, PLACE, bundle
+from tests.core.campus import KEYS, MONOTONIC_MS, PLACE, bundle
 from tests.core.days import DAY_MS, MIDNIGHT_S, Moment
-from wire.names import ClockState, EventKind, PassFlags, PassKind
+from tests.core.machine_parts import roster
+from wire.names import ClockState, EventKind
 from wire.policy import open_policy
-from wire.roster import PinVerifiers, Roster, RosterEntry, identifier_key
 from wire.status_list import open_status_list
 from wire.text import from_text
 
@@ -162,8 +162,6 @@ class Life:
 
 # --- a moment, read anew ---------------------------------------------------------------------------------------
 
-_PEPPER, _CARD = b"\x0a" * 32, bytes.fromhex("04a2195c")
-
 
 def read_day(text: str) -> list[Happening]:
     """Make the inputs that a day's text tells of, from bytes; None where the shell itself is what happens."""
@@ -192,7 +190,7 @@ def _read(moment: Moment) -> Input:
         case "status":
             return TrustReplaced(_believed(bytes.fromhex(first)), None if what[1] is None else EventKind(int(what[1])))
         case "roster":
-            return RosterReplaced(_roster(int(what[0] or 0)), None)
+            return RosterReplaced(roster(enrolled=bool(what[0])), None)
         case "command":
             return CommandReceived(bytes.fromhex(first))
         case _:
@@ -205,15 +203,3 @@ def _believed(data: bytes) -> TrustState:
         sequence=held.sequence, issued_at_s=held.issued_at_s, expires_at_s=held.expires_at_s, bits=held.bits
     )
     return TrustState(bundle(), {0: status})
-
-
-def _roster(day: int) -> Roster:
-    entry = RosterEntry(
-        roster_id=b"\x00\x00card-1",
-        kind=PassKind.STANDARD,
-        flags=PassFlags.NONE,
-        access_levels=(LEVEL,),
-        pin=PinVerifiers(b"s" * 16, b"p" * 16, b"d" * 16),
-    )
-    entries = {identifier_key(_PEPPER, Namespace.CARD, _CARD): entry}
-    return Roster(version=1 + day, issued_at_s=MIDNIGHT_S + day * DAY_S, pepper=_PEPPER, entries=entries)
