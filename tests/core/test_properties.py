@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, TypeAlias
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -209,6 +210,7 @@ near = st.builds(
 )
 
 
+@pytest.mark.slow
 @settings(max_examples=4 * settings().max_examples)
 @given(st.data(), all_rules, st.sampled_from(CODES), near)
 def test_revoking_and_reducing_never_turn_a_denial_into_a_grant(
@@ -219,6 +221,7 @@ def test_revoking_and_reducing_never_turn_a_denial_into_a_grant(
         assert isinstance(judge(less.state(), presented(payload), now), Denied)
 
 
+@pytest.mark.slow
 @given(all_rules, st.sampled_from(CODES), near)
 def test_no_grant_without_every_check(rules: Rules, payload: bytes, now: Instant):
     """A grant under any rules still needs its issuer's key, a list, a level, and an open mode."""

@@ -161,6 +161,7 @@ _MOVES = st.lists(
 _SIGNED_S = [NOW_MS // 1000 + turn * _FAR_MS // 1000 for turn in range(3)]
 
 
+@pytest.mark.slow
 @settings(max_examples=5 * settings().max_examples)
 @given(_MOVES)
 def test_no_code_is_granted_twice_however_the_clocks_move(moves: list[tuple[int, int, int, int]]):

@@ -67,6 +67,7 @@ from tests.core.campus import (
 from tests.core.denials import replay_key
 from tests.vectors.parts.rosters import USUAL as ROSTER
 from wire.names import Action, Assurance, ClockState, DoorMode, EventKind, PassFlags, PassKind, Reason, Step
+from wire.policy import ALL_DAYS, Schedule, Window
 from wire.settings import DoorSettings
 
 GARBAGE = tap(b"garbage")
@@ -225,6 +226,39 @@ def test_a_grant_at_an_unlocked_door_is_journaled_and_shown():
     after, effects = durable(state, commit)
     assert (after.door.mode, effects) == (Mode.UNLOCKED, (Show(READER, Feedback.GRANTED),))
     assert (after.awaited, after.passing) == ((), ())
+
+
+@pytest.mark.parametrize(
+    ("kind", "double_tap_ms", "stays_unlocked"),
+    [
+        (PassKind.STAFF, 3_000, True),
+        (PassKind.STAFF, 0, False),
+        (PassKind.STANDARD, 3_000, False),
+        (PassKind.EMERGENCY, 3_000, False),
+    ],
+)
+def test_a_second_grant_of_a_staff_pass_keeps_the_door_unlocked_where_it_may(
+    kind: PassKind, double_tap_ms: int, *, stays_unlocked: bool
+):
+    state = door(DoorSettings(double_tap_ms=double_tap_ms))
+    for turn in range(2):
+        state, commit = granted(state, code(kind=kind, signed_at_s=NOW_S + turn))
+        state, _ = durable(state, commit)
+    state, effects = handle(state, TimeDue(), instant(5_000))
+    assert (state.door.mode is Mode.UNLOCKED) is stays_unlocked
+    assert (Secure() in effects) is not stays_unlocked
+
+
+def test_the_first_grant_in_the_hours_of_a_schedule_unlocks_the_door_where_it_waits_for_one():
+    rules = policy(
+        DoorSettings(unlock_schedule=1, first_person_in=True), schedules={1: Schedule((Window(ALL_DAYS, 0, 1440),))}
+    )
+    state, _ = handle(door(), PolicyReplaced(rules), NOW)
+    assert state.door.mode is Mode.LOCKED
+    state, effects = handle(state, tap(code()), NOW)
+    state, _ = durable(state, commits(effects)[0])
+    state, _ = handle(state, TimeDue(), instant(5_000))
+    assert state.door.mode is Mode.UNLOCKED
 
 
 # --- floods ----------------------------------------------------------------------------------------------------
