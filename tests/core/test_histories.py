@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 
 from edge.core.admission import judge
 from edge.core.companions import MAX_WAITING, PinOutcome
-from edge.core.credential import Namespace
 from edge.core.door_state import InputLine, LineState
 from edge.core.effects import CheckPin, CommitGrant, Denied, Effect, Energise, Feedback, Grant, Journaling, Show
 from edge.core.instant import Instant
@@ -59,6 +58,7 @@ from tests.core.people import INTO, OUT_OF
 from wire.names import AntiPassbackRule, Assurance, DoorMode, EventKind, PassKind
 from wire.passes import make_pass_id
 from wire.policy import ALWAYS, Area, AssuranceHours
+from wire.roster import IdentifierForm
 from wire.settings import DoorSettings
 
 pytestmark = pytest.mark.slow
@@ -74,7 +74,7 @@ EVERYTHING = DoorSettings(
     anti_passback=AntiPassbackRule.ALERT,
     companion_ms=20_000,
 )
-PEOPLE = roster({(Namespace.CARD, CARD): entry(pin=VERIFIERS)})
+PEOPLE = roster({(IdentifierForm.CARD_UID, CARD): entry(pin=VERIFIERS)})
 READERS = [READER, "inside", "locker"]
 STEP_S = 10
 WARNING = 2
