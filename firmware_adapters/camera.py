@@ -11,10 +11,11 @@ from dataclasses import dataclass, replace
 
 from edge.ports import Feedback, Medium, Presentation, ReaderError, ReaderInfo, Reason
 from firmware_adapters.address import Address
-from firmware_adapters.camera_process import CameraProcess, WorkerEndedError, start_worker
+from firmware_adapters.camera_process import CameraProcess, start_worker
 from firmware_adapters.camera_records import Begun, Idle, Ready, Record, Seen, Settings, Unchanged, Unreadable
 from firmware_adapters.pacing import ReopenPacing
 from firmware_adapters.repeat_filter import RepeatFilter
+from firmware_adapters.worker_process import WorkerEndedError
 
 # The largest QR code there is: version 40, level L, bytes.
 MAX_CODE_BYTES = 2953
