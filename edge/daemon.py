@@ -32,7 +32,7 @@ from edge.diagnostics import Diagnostics
 from edge.explain import why
 from edge.logs import log_as_json
 from edge.materials import Materials, read_root
-from edge.ports import InputLine, Inputs, LineState, Lock, PortError, Reader
+from edge.ports import Home, InputLine, Inputs, LineState, Lock, PortError, Reader
 from edge.report import Json, plain_explanation, plain_state, rfc3339
 from edge.store import Store, StoreError, StoreReason, open_database
 from edge.synchronise import HeldMaterials, LoggedNotices, StoreJournal, plain_sync
@@ -130,7 +130,7 @@ async def _assembled(config: EdgeConfig) -> AsyncIterator[_Parts]:
         stack.push_async_callback(store.aclose)
         lock = open_lock(config.lock.url)
         stack.push_async_callback(lock.aclose)
-        readers = {each.id: open_reader(each.url, each.id) for each in config.readers}
+        readers = {each.id: open_reader(each.url, each.id, _home(config)) for each in config.readers}
         for reader in readers.values():
             stack.push_async_callback(reader.aclose)
         inputs = None if config.inputs is None else open_inputs(config.inputs.url)
@@ -143,6 +143,11 @@ async def _assembled(config: EdgeConfig) -> AsyncIterator[_Parts]:
             parts.controller.feed(Noted(EventKind.STORAGE_FAULT))
         parts.controller.feed(Noted(EventKind.STARTED))
         yield parts
+
+
+def _home(config: EdgeConfig) -> Home:
+    device = config.device
+    return Home(state_folder=config.state_folder, tenant=device.tenant, site=device.site, door=device.door)
 
 
 @contextlib.contextmanager
