@@ -27,18 +27,25 @@ def main(argument: str) -> None:
 
     with contextlib.suppress(BrokenPipeError, OrdersEndedError):
         try:
-            with contextlib.closing(_open(settings)) as terminal:
+            terminal = _open(settings)
+            try:
                 Loop(terminal, Orders(sys.stdin.fileno()), tell).run()
+            except SourceError as error:
+                tell(error.fault)  # before the closing, in which a driver that failed may fail again
+            finally:
+                terminal.close()
         except ImportError as error:
-            tell(
-                Fault(
-                    FaultKind.UNSUPPORTED,
-                    f"{settings.stack}: needs the Python package {error.name}, which does not load ({error.msg})",
-                    f"install it with: pip install 'doorward[{_EXTRAS[settings.stack]}]'",
-                ),
-            )
+            tell(_not_installed(settings.stack, error))
         except SourceError as error:
             tell(error.fault)
+
+
+def _not_installed(stack: str, error: ImportError) -> Fault:
+    return Fault(
+        FaultKind.UNSUPPORTED,
+        f"{stack}: needs the Python package {error.name}, which does not load ({error.msg})",
+        f"install it with: pip install 'doorward[{_EXTRAS[stack]}]'",
+    )
 
 
 def _open(settings: Settings) -> Terminal:

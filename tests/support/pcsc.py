@@ -11,7 +11,7 @@ import socket
 import subprocess
 import threading
 from pathlib import Path
-from typing import Final
+from typing import Final, Protocol
 
 from edge.ports import Home
 from firmware_adapters.card_reader import CardReader
@@ -211,6 +211,33 @@ def _send(connection: socket.socket, data: bytes) -> None:
         return  # the next read finds the end
 
 
+class Field(Protocol):
+    """Where cards are held to a reader."""
+
+    def hold(self, card: VirtualCard, *, until_served: bool = False) -> None:
+        """Hold a card until `take_away`, or until it has served (a `Phone`)."""
+        ...
+
+    def take_away(self) -> None:
+        """Take away the card that is held."""
+        ...
+
+
+class CardBench(Protocol):
+    """A card reader with a field before it."""
+
+    reader: CardReader
+    state_folder: Path
+    address: str
+
+    @property
+    def field(self) -> Field: ...
+
+    def dispose(self) -> None:
+        """Free the peer."""
+        ...
+
+
 class PcscBench:
     """A card reader behind a real pcscd; payloads are what a phone answers."""
 
@@ -222,7 +249,8 @@ class PcscBench:
         os.environ[SOCKET_VARIABLE] = str(self.pcscd.socket)
         self.state_folder = folder / "state"
         self.state_folder.mkdir(mode=0o700)
-        reader = open_reader(f"pcsc:{READER}{options}", "reader-1", home_in(self.state_folder))
+        self.address = f"pcsc:{READER}{options}"
+        reader = open_reader(self.address, "reader-1", home_in(self.state_folder))
         assert isinstance(reader, CardReader)
         self.reader = reader
 

@@ -86,7 +86,9 @@ class Pn532:
         self._served = 0
         self._take_away = threading.Event()
         self.mute = threading.Event()
-        self.commands = 0
+        self.flicker = threading.Event()
+        self.break_next = threading.Event()
+        self.listed = 0
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()
 
@@ -113,20 +115,28 @@ class Pn532:
                 while (command := _next_command(received)) is not None:
                     if not self.mute.is_set():
                         self._write(_ACKNOWLEDGED)
-                        self._write(_frame(bytes((0xD5, command[1] + 1)) + self._obey(command[1], command[2:])))
+                        self._write(self._answer(command))
+
+    def _answer(self, command: bytes) -> bytes:
+        frame = _frame(bytes((0xD5, command[1] + 1)) + self._obey(command[1], command[2:]))
+        if self.break_next.is_set():
+            self.break_next.clear()
+            return frame[:-2] + bytes((frame[-2] ^ 1, 0))
+        return frame
 
     def _write(self, data: bytes) -> None:
         while data:
             data = data[os.write(self._master, data) :]
 
     def _obey(self, code: int, data: bytes) -> bytes:
-        self.commands += 1
         if self._take_away.is_set():
             self._take_away.clear()
             self._held = None
         match code:
             case 0x00:  # the test of the line wants back what it sent
                 return data
+            case 0x16:
+                return _FINE
             case 0x02:
                 return bytes.fromhex("32010607")
             case 0x06:  # what a register holds matters once: 26 says that nobody answered a call
@@ -147,6 +157,7 @@ class Pn532:
                 self._held = self._waiting.get_nowait()
             return b"\x00"  # the reader has to see an empty field between two cards
         card = self._held[0]
+        self.listed += 1
         self._dep = IsoDep(card)
         self._served = card.served if isinstance(card, Phone) else 0
         called = b"\x00\x04" if len(card.number) == 4 else b"\x03\x44"
@@ -154,6 +165,9 @@ class Pn532:
 
     def _passed(self, frame: bytes) -> bytes:
         if self._held is None or self._dep is None:
+            return _TIMED_OUT
+        if self.flicker.is_set():
+            self.flicker.clear()
             return _TIMED_OUT
         answer = self._dep.answer(frame)
         card, until_served = self._held
@@ -205,7 +219,8 @@ class NfcBench:
         self._master = self._slave = -1
         self.chip: Pn532
         self.restore()
-        reader = open_reader(f"nfc://{self.link}", "reader-1", home_in(self.state_folder))
+        self.address = f"nfc://{self.link}"
+        reader = open_reader(self.address, "reader-1", home_in(self.state_folder))
         assert isinstance(reader, CardReader)
         self.reader = reader
 
