@@ -171,7 +171,8 @@ class PcscTerminal:
     def _disconnect(self) -> None:
         card, self._card = self._card, None
         if card is not None:
-            scard.SCardDisconnect(card, scard.SCARD_RESET_CARD)
+            # Not reset: pcscd takes a reset that fails for an empty reader, and then overlooks a card that comes at once.
+            scard.SCardDisconnect(card, scard.SCARD_LEAVE_CARD)
 
 
 def _error(result: int, what: str) -> SourceError:
