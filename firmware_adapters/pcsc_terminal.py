@@ -171,7 +171,7 @@ class PcscTerminal:
     def _disconnect(self) -> None:
         card, self._card = self._card, None
         if card is not None:
-            # Not reset: pcscd takes a reset that fails for an empty reader, and then overlooks a card that comes at once.
+            # Not reset: pcscd takes a reset that fails for an empty reader, and may overlook the card that comes next.
             scard.SCardDisconnect(card, scard.SCARD_LEAVE_CARD)
 
 
