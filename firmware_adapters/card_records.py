@@ -25,12 +25,14 @@ class Settings:
         device: which reader, as its address names it.
         signals: whether the reader is an ACR122U, whose LED and buzzer can be driven.
         records_fd: the inherited file descriptor to write records to.
+        orders_fd: where orders come from; standard input.
     """
 
     stack: str
     device: str
     signals: bool = False
     records_fd: int = 1
+    orders_fd: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,7 @@ _EXTRAS = {"pcsc": "pcsc", "nfc": "nfc"}
 
 
 def main(argument: str) -> None:
-    """Serve the reader that the settings in `argument` name, until the orders on standard input end."""
+    """Serve the reader that the settings in `argument` name, until its orders end."""
     settings = decode_settings(argument)
 
     def tell(record: Record) -> None:
@@ -29,7 +29,7 @@ def main(argument: str) -> None:
         try:
             terminal = _open(settings)
             try:
-                Loop(terminal, Orders(sys.stdin.fileno()), tell).run()
+                Loop(terminal, Orders(settings.orders_fd), tell).run()
             except SourceError as error:
                 tell(error.fault)  # before the closing, in which a driver that failed may fail again
             finally:

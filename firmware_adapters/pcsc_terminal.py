@@ -99,10 +99,10 @@ class PcscTerminal:
         if result == scard.SCARD_E_TIMEOUT:
             return 0
         if result != scard.SCARD_S_SUCCESS:
-            raise _error(result, f"pcscd has no reader {self._name} any more")
+            raise _lost(result, f"pcscd has no reader {self._name} any more")
         state = int(states[0][1])
         if state & _NO_READER:
-            raise _error(scard.SCARD_E_UNKNOWN_READER, f"the reader {self._name} is gone")
+            raise _lost(scard.SCARD_E_UNKNOWN_READER, f"the reader {self._name} is gone")
         self._state = state & ~scard.SCARD_STATE_CHANGED
         return state
 
@@ -149,7 +149,7 @@ class PcscTerminal:
             self._forget()
             return None
         if result != scard.SCARD_S_SUCCESS:
-            raise _error(result, f"the reader {self._name} does not transmit")
+            raise _lost(result, f"the reader {self._name} does not transmit")
         return bytes(answer)
 
     def signal(self, feedback: str) -> None:
@@ -176,5 +176,14 @@ class PcscTerminal:
 
 
 def _error(result: int, what: str) -> SourceError:
-    kind = _KINDS.get(result, FaultKind.LOST)
+    """Make the fault of a reader that does not open."""
+    return _fault(_KINDS.get(result, FaultKind.LOST), result, what)
+
+
+def _lost(result: int, what: str) -> SourceError:
+    """Make the fault of a reader that was open: also a pcscd that ends says "access denied"."""
+    return _fault(FaultKind.LOST, result, what)
+
+
+def _fault(kind: FaultKind, result: int, what: str) -> SourceError:
     return SourceError(Fault(kind, f"{what} ({scard.SCardGetErrorMessage(result)})", _REMEDIES[kind]))
