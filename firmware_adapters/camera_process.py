@@ -14,8 +14,8 @@ from firmware_adapters.camera_records import (
     decode_record,
     encode_settings,
 )
-from firmware_adapters.worker_faults import Fault
-from firmware_adapters.worker_process import WorkerProcess, WorkerStuckError, error_of, start_process
+from firmware_adapters.driver_faults import Fault
+from firmware_adapters.driver_process import DriverProcess, DriverStuckError, error_of, start_process
 
 # Loading the image libraries takes 0.4 s here and about 3 s from a slow card.
 START_DEADLINE_S = 20.0
@@ -36,7 +36,7 @@ _ENVIRONMENT = {
 class CameraProcess:
     """A running worker."""
 
-    def __init__(self, worker: WorkerProcess) -> None:
+    def __init__(self, worker: DriverProcess) -> None:
         """Take over a worker that has been started."""
         self._worker = worker
         self._deadline_s = START_DEADLINE_S
@@ -50,12 +50,12 @@ class CameraProcess:
         """Wait for the next record, as long as the worker may take to give it.
 
         Raises:
-            WorkerEndedError: the worker died, or hung in a frame and was killed.
+            DriverEndedError: the worker died, or hung in a frame and was killed.
             ReaderError: the source failed, is stuck, or a library is missing.
         """
         try:
             record = decode_record(await self._worker.next_line(self._deadline_s))
-        except WorkerStuckError as error:
+        except DriverStuckError as error:
             if self._deadline_s == SOURCE_DEADLINE_S:
                 raise _stuck() from error
             raise

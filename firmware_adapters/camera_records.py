@@ -10,7 +10,7 @@ from base64 import b64decode, b64encode
 from dataclasses import asdict, dataclass
 from typing import TypeAlias
 
-from firmware_adapters.worker_faults import Fault, FaultKind
+from firmware_adapters.driver_faults import Fault, FaultKind
 
 # Eight payloads of a version 40 code in base64, and room: no line is longer.
 MAX_RECORD_BYTES = 65_536

@@ -9,7 +9,7 @@ import signal
 import sys
 
 from firmware_adapters.camera_records import Record, decode_settings, encode_record
-from firmware_adapters.worker_faults import Fault, FaultKind, SourceError
+from firmware_adapters.driver_faults import Fault, FaultKind, SourceError
 
 
 def main(argument: str) -> None:

@@ -24,8 +24,8 @@ from firmware_adapters.card_records import (
     encode_settings,
 )
 from firmware_adapters.cards.errors import CardError, CardFault
-from firmware_adapters.worker_faults import Fault
-from firmware_adapters.worker_process import WorkerProcess, WorkerStuckError, error_of, start_process
+from firmware_adapters.driver_faults import Fault
+from firmware_adapters.driver_process import DriverProcess, DriverStuckError, error_of, start_process
 
 # Loading a stack takes 0.2 s here and about 2 s from a slow card; opening a PN532 on a serial port 0.5 s more.
 START_DEADLINE_S = 20.0
@@ -38,7 +38,7 @@ Happening = Ready | Idle | Arrived | Departed
 class CardProcess:
     """A running worker."""
 
-    def __init__(self, worker: WorkerProcess) -> None:
+    def __init__(self, worker: DriverProcess) -> None:
         """Take over a worker that has been started."""
         self._worker = worker
         self._deadline_s = START_DEADLINE_S
@@ -54,7 +54,7 @@ class CardProcess:
         """Wait for what happens next at the reader.
 
         Raises:
-            WorkerEndedError: the worker died.
+            DriverEndedError: the worker died.
             ReaderError: the reader failed or is stuck, or a library is missing.
         """
         if self._later:
@@ -69,7 +69,7 @@ class CardProcess:
 
         Raises:
             CardError: REMOVED, the card is gone.
-            WorkerEndedError, ReaderError: as `next_happening`.
+            DriverEndedError, ReaderError: as `next_happening`.
         """
         self._asked += 1
         number = self._asked
@@ -89,7 +89,7 @@ class CardProcess:
         """Have the reader show a feedback, when it has something to show it with.
 
         Raises:
-            WorkerEndedError: the worker died.
+            DriverEndedError: the worker died.
         """
         await self._worker.send(encode_line(Signal(feedback)))
 
@@ -100,7 +100,7 @@ class CardProcess:
     async def _next_record(self) -> Happening | Answer | Gone:
         try:
             record = decode_line(await self._worker.next_line(self._deadline_s))
-        except WorkerStuckError as error:
+        except DriverStuckError as error:
             if self._deadline_s == QUIET_DEADLINE_S:
                 raise _stuck() from error
             raise

@@ -10,7 +10,7 @@ from base64 import b64decode, b64encode
 from dataclasses import asdict, dataclass, field
 from typing import Any, TypeAlias
 
-from firmware_adapters.worker_faults import Fault, FaultKind
+from firmware_adapters.driver_faults import Fault, FaultKind
 
 # The longest response APDU in base64, and room: no line is longer.
 MOST_LINE_BYTES = 98_304

@@ -11,7 +11,7 @@ import sys
 
 from firmware_adapters.card_loop import Loop, Orders, OrdersEndedError, Terminal
 from firmware_adapters.card_records import Record, Settings, decode_settings, encode_line
-from firmware_adapters.worker_faults import Fault, FaultKind, SourceError
+from firmware_adapters.driver_faults import Fault, FaultKind, SourceError
 
 _EXTRAS = {"pcsc": "pcsc", "nfc": "nfc"}
 

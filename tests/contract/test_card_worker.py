@@ -34,7 +34,7 @@ from firmware_adapters.card_records import (
     encode_line,
     encode_settings,
 )
-from firmware_adapters.worker_faults import Fault, FaultKind
+from firmware_adapters.driver_faults import Fault, FaultKind
 from tests.support.pcsc import PcscBench
 from tests.support.pn532 import NfcBench
 from tests.support.virtual_cards import NUMBER, NumberCard, StorageCard

@@ -257,6 +257,10 @@ class PcscBench:
     def present(self, payload: bytes) -> None:
         self.field.hold(Phone(lambda _nonce, _door: payload), until_served=True)
 
+    def read_as(self, payload: bytes) -> bytes:
+        """Return what the reader delivers when `payload` is presented."""
+        return payload
+
     def lose(self) -> None:
         self.pcscd.end()
 

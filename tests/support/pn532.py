@@ -231,6 +231,10 @@ class NfcBench:
     def present(self, payload: bytes) -> None:
         self.chip.hold(Phone(lambda _nonce, _door: payload), until_served=True)
 
+    def read_as(self, payload: bytes) -> bytes:
+        """Return what the reader delivers when `payload` is presented."""
+        return payload
+
     def lose(self) -> None:
         if self._master >= 0:
             # The chip's thread stops reading before its terminal is closed, so that it never reads another's.

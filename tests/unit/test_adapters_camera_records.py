@@ -29,7 +29,7 @@ from firmware_adapters.camera_records import (
     encode_settings,
 )
 from firmware_adapters.camera_worker import main
-from firmware_adapters.worker_faults import Fault, FaultKind, SourceError
+from firmware_adapters.driver_faults import Fault, FaultKind, SourceError
 from tests.support.images import background, code, frame_with, moire, pass_like, png
 
 if TYPE_CHECKING:

@@ -1,7 +1,7 @@
 """The daemon's end of a worker process in which a driver runs: starts it, hears its lines within deadlines, ends it.
 
 A driver lives apart so that one that hangs or crashes costs a reading, and not the door.
-Invariant: a worker that says nothing for longer than a deadline is killed; none outlives its `WorkerProcess`.
+Invariant: a worker that says nothing for longer than a deadline is killed; none outlives its `DriverProcess`.
 """
 
 import asyncio
@@ -12,7 +12,7 @@ import sys
 from collections.abc import Callable, Mapping
 
 from edge.ports import ReaderError, ReaderLost, Reason
-from firmware_adapters.worker_faults import Fault, FaultKind
+from firmware_adapters.driver_faults import Fault, FaultKind
 
 # A killed process is gone at once, unless its driver holds it.
 END_DEADLINE_S = 1.0
@@ -20,15 +20,15 @@ END_DEADLINE_S = 1.0
 SEND_DEADLINE_S = 2.0
 
 
-class WorkerEndedError(Exception):
+class DriverEndedError(Exception):
     """The worker process died or had to be killed; a new one can take over."""
 
 
-class WorkerStuckError(WorkerEndedError):
+class DriverStuckError(DriverEndedError):
     """The worker said nothing within its deadline, and was killed."""
 
 
-class WorkerProcess:
+class DriverProcess:
     """A running worker."""
 
     def __init__(
@@ -56,15 +56,15 @@ class WorkerProcess:
         """Wait for the next line. A wait that is cancelled loses nothing.
 
         Raises:
-            WorkerStuckError: it said nothing for `deadline_s` and was killed.
-            WorkerEndedError: it died.
+            DriverStuckError: it said nothing for `deadline_s` and was killed.
+            DriverEndedError: it died.
         """
         try:
             async with asyncio.timeout(deadline_s):
                 return await self._lines.readuntil(b"\n")
         except TimeoutError as error:
             await self.stop()
-            raise WorkerStuckError(f"{self._name} hung and was killed") from error
+            raise DriverStuckError(f"{self._name} hung and was killed") from error
         except (asyncio.IncompleteReadError, asyncio.LimitOverrunError, OSError) as error:
             raise await self.ended() from error
 
@@ -72,26 +72,26 @@ class WorkerProcess:
         """Send a line to the worker's standard input.
 
         Raises:
-            WorkerStuckError: it does not take it, and was killed.
-            WorkerEndedError: it has died.
+            DriverStuckError: it does not take it, and was killed.
+            DriverEndedError: it has died.
         """
         commands = self._process.stdin
         if commands is None:
-            raise WorkerEndedError(f"{self._name} takes no commands")
+            raise DriverEndedError(f"{self._name} takes no commands")
         try:
             async with asyncio.timeout(SEND_DEADLINE_S):
                 commands.write(line)
                 await commands.drain()
         except TimeoutError as error:
             await self.stop()
-            raise WorkerStuckError(f"{self._name} hung and was killed") from error
+            raise DriverStuckError(f"{self._name} hung and was killed") from error
         except OSError as error:
             raise await self.ended() from error
 
-    async def ended(self) -> WorkerEndedError:
+    async def ended(self) -> DriverEndedError:
         """End the worker, and make the error that says how it ended."""
         await self.stop()
-        return WorkerEndedError(f"{self._name} ended (code {self._process.returncode})")
+        return DriverEndedError(f"{self._name} ended (code {self._process.returncode})")
 
     async def stop(self) -> None:
         """End the worker and wait for its end; a second call does nothing."""
@@ -119,7 +119,7 @@ async def start_process(
     most_line_bytes: int,
     environment: Mapping[str, str] | None = None,
     takes_commands: bool = False,
-) -> WorkerProcess:
+) -> DriverProcess:
     """Start `module` as a worker.
 
     Args:
@@ -162,7 +162,7 @@ async def start_process(
         ) from error
     finally:
         os.close(write_fd)
-    return WorkerProcess(name, process, lines, transport)
+    return DriverProcess(name, process, lines, transport)
 
 
 def error_of(fault: Fault) -> ReaderError:
