@@ -12,9 +12,11 @@ from firmware_adapters.cards.aes import cmac, diversify, key_check_value
 from firmware_adapters.cards.errors import CardError
 from firmware_adapters.cards.ev2 import Session, authenticate, read_number
 from firmware_adapters.cards.keys import CardKey, CardKeys
+from firmware_adapters.cards.phone import exchange_presentation
 from firmware_adapters.cards.pkoc import verify_answer
 from firmware_adapters.cards.sun import parse_address, verify_sun
 from tests.support.virtual_cards import NUMBER, card_key
+from wire.presentation import RotatingPresentation, parse_presented
 
 _FOLDER = Path(__file__).parents[1] / "vectors"
 _hex = bytes.fromhex
@@ -32,6 +34,10 @@ class _Script:
 
     def __init__(self, exchanges: list[list[str]]) -> None:
         self._left = [(_hex(command), _hex(answer)) for command, answer in exchanges]
+
+    @property
+    def is_over(self) -> bool:
+        return not self._left
 
     async def transceive(self, command: bytes) -> bytes:
         expected, answer = self._left.pop(0)
@@ -124,3 +130,23 @@ def test_a_card_proves_its_key(vector: dict[str, Any]):
     except CardError as error:
         found = {"fault": error.fault.value}
     assert found == vector["expect"]
+
+
+@pytest.mark.parametrize("vector", _vectors("phone-exchange"))
+async def test_a_phone_is_talked_to(vector: dict[str, Any]):
+    script = _Script(vector["exchanges"])
+    try:
+        answer = await exchange_presentation(script, nonce=_hex(vector["nonce"]), door=vector["door"])
+        found = {"presentation": answer.hex()}
+    except CardError as error:
+        found = {"fault": error.fault.value}
+    assert found == vector["expect"]
+    assert script.is_over
+
+
+def test_the_answer_of_the_example_is_a_presentation_for_that_door_and_nonce():
+    vector = _vectors("phone-exchange")[0].values[0]
+    presentation = parse_presented(_hex(vector["expect"]["presentation"]))
+    assert isinstance(presentation, RotatingPresentation)
+    assert presentation.nonce == _hex(vector["nonce"])
+    assert vector["door"] == f"{presentation.signed_pass.unverified.issuer}/{presentation.audience}"
