@@ -79,18 +79,6 @@ def _serial(address: Address, reader_id: str, _home: Home | None) -> Reader:
     return opener(address, reader_id)
 
 
-def _camera_files(address: Address, reader_id: str, _home: Home | None) -> Reader:
-    from firmware_adapters.camera import open_folder  # noqa: PLC0415 - loaded when used
-
-    return open_folder(address, reader_id)
-
-
-def _camera(address: Address, reader_id: str, _home: Home | None) -> Reader:
-    from firmware_adapters.camera import open_device  # noqa: PLC0415 - loaded when used
-
-    return open_device(address, reader_id)
-
-
 def _pcsc(address: Address, reader_id: str, home: Home | None) -> Reader:
     from firmware_adapters.card_reader import open_pcsc  # noqa: PLC0415 - loaded when used
 
@@ -101,6 +89,18 @@ def _nfc(address: Address, reader_id: str, home: Home | None) -> Reader:
     from firmware_adapters.card_reader import open_nfc  # noqa: PLC0415 - loaded when used
 
     return open_nfc(address, reader_id, home)
+
+
+def _camera_files(address: Address, reader_id: str, _home: Home | None) -> Reader:
+    from firmware_adapters.camera import open_folder  # noqa: PLC0415 - loaded when used
+
+    return open_folder(address, reader_id)
+
+
+def _camera(address: Address, reader_id: str, _home: Home | None) -> Reader:
+    from firmware_adapters.camera import open_device  # noqa: PLC0415 - loaded when used
+
+    return open_device(address, reader_id)
 
 
 def _simulated_lock(address: Address) -> Lock:
@@ -142,20 +142,6 @@ _READERS: Mapping[str, _Row[Callable[[Address, str, Home | None], Reader]]] = Ma
             },
             extra="edge",
         ),
-        "camera": _Row(
-            what="a video device that QR codes are held before",
-            example="camera:///dev/video0",
-            opener=_camera,
-            options=_CAMERA_OPTIONS | _DEVICE_OPTIONS,
-            extra="camera",
-        ),
-        "camera+files": _Row(
-            what="a folder in which image files appear, read as a camera's frames",
-            example="camera+files:///run/doorward/frames?fps=15",
-            opener=_camera_files,
-            options=_CAMERA_OPTIONS,
-            extra="camera",
-        ),
         "pcsc": _Row(
             what="a reader of cards and phones behind pcscd: what its name begins with, or any",
             example="pcsc:ACS%20ACR122U?acr122=1",
@@ -169,6 +155,20 @@ _READERS: Mapping[str, _Row[Callable[[Address, str, Home | None], Reader]]] = Ma
             opener=_nfc,
             options={},
             extra="nfc",
+        ),
+        "camera": _Row(
+            what="a video device that QR codes are held before",
+            example="camera:///dev/video0",
+            opener=_camera,
+            options=_CAMERA_OPTIONS | _DEVICE_OPTIONS,
+            extra="camera",
+        ),
+        "camera+files": _Row(
+            what="a folder in which image files appear, read as a camera's frames",
+            example="camera+files:///run/doorward/frames?fps=15",
+            opener=_camera_files,
+            options=_CAMERA_OPTIONS,
+            extra="camera",
         ),
     },
 )
