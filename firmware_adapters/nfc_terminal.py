@@ -27,6 +27,9 @@ _USB: Final = "usb"
 _WAKE: Final = bytearray(16)
 _VERSION_ASKED: Final = bytes.fromhex("0000ff02fed4022a00")
 _VERSION_BEGINS: Final = bytes.fromhex("0000ff06fad50332")
+MOST_FAILURES: Final = 3
+"""In a row: a byte that noise changed, or an acknowledgement beyond nfcpy's 100 ms on a busy machine, is no loss."""
+_TRANSIENT: Final = frozenset({errno.EIO, errno.ETIMEDOUT})
 _ANSWER_MS: Final = 1500
 """A USB serial converter of a Raspberry Pi delivers its first bytes up to a second late."""
 
@@ -61,11 +64,12 @@ class NfcTerminal:
         self._frontend: Any = nfc.ContactlessFrontend()
         self._tag: Any = None
         self._number = b""
+        self._failures = 0
         try:
             if device.startswith(_USB):
                 opened = self._frontend.open(device)
             else:
-                self._frontend.device = _open_pn532(device)
+                self._frontend.device = _open_patiently(device)
                 opened = True
         except (OSError, termios.error) as error:
             raise _lost(device, error) from error
@@ -88,13 +92,16 @@ class NfcTerminal:
                 return None
             self._tag = nfc.tag.activate(self._frontend, target)
         except (OSError, termios.error) as error:
-            raise _lost(self._device, error) from error
+            self._count_failure(error)
+            return None
         speaks = isinstance(self._tag, nfc.tag.tt4.Type4Tag)
         self._number = _number_of(target) if self._tag is None else bytes(self._tag.identifier)
         return Found(self._number, speaks=speaks)
 
     def _sense(self) -> Any:  # noqa: ANN401 - nfcpy has no types
-        return self._frontend.sense(*(nfc.clf.RemoteTarget(kind) for kind in _KINDS), iterations=1)
+        target = self._frontend.sense(*(nfc.clf.RemoteTarget(kind) for kind in _KINDS), iterations=1)
+        self._failures = 0
+        return target
 
     def still_there(self) -> bool:
         """Tell whether the card that came is there; see `Terminal.still_there`."""
@@ -103,16 +110,30 @@ class NfcTerminal:
                 return bool(self._tag.is_present)
             target = self._sense()
         except (OSError, termios.error) as error:
-            raise _lost(self._device, error) from error
+            self._count_failure(error)
+            return True  # nothing is known; the next look tells
         return target is not None and _number_of(target) == self._number
 
     def transmit(self, apdu: bytes) -> bytes | None:
         """Send a command APDU; see `Terminal.transmit`."""
         try:
-            return bytes(self._tag.transceive(bytearray(apdu)))
+            answer = bytes(self._tag.transceive(bytearray(apdu)))
         except (nfc.tag.TagCommandError, nfc.clf.CommunicationError):
             return None  # what it did not answer in time, it does not answer any more
         except (OSError, termios.error) as error:
+            self._count_failure(error)
+            return None
+        self._failures = 0
+        return answer
+
+    def _count_failure(self, error: Exception) -> None:
+        """Let a failure of the line pass, unless it is for good or one of too many in a row.
+
+        Raises:
+            SourceError: it is.
+        """
+        self._failures += 1
+        if not _is_transient(error) or self._failures >= MOST_FAILURES:
             raise _lost(self._device, error) from error
 
     def signal(self, feedback: str) -> None:
@@ -124,6 +145,20 @@ class NfcTerminal:
             self._frontend.close()
         except (OSError, termios.error):
             return  # it is gone, and says so once more
+
+
+def _open_patiently(path: str) -> Any:  # noqa: ANN401 - nfcpy has no types
+    for _ in range(MOST_FAILURES - 1):
+        try:
+            return _open_pn532(path)
+        except OSError as error:
+            if not _is_transient(error):
+                raise
+    return _open_pn532(path)
+
+
+def _is_transient(error: Exception) -> bool:
+    return isinstance(error, OSError) and error.errno in _TRANSIENT
 
 
 def _open_pn532(path: str) -> Any:  # noqa: ANN401 - nfcpy has no types

@@ -92,13 +92,24 @@ async def test_feedback_is_nothing_here(bench: NfcBench):
         await bench.reader.show(Feedback.GRANTED)
 
 
-async def test_an_answer_of_the_chip_with_a_wrong_checksum_is_a_loss_and_not_the_end(bench: NfcBench):
+async def test_an_answer_of_the_chip_with_a_wrong_checksum_is_passed_over(bench: NfcBench):
     async with listening(bench.reader) as listener:
         bench.chip.break_next.set()
-        assert isinstance(await listener.failure(), ReaderLost)
-    async with listening(bench.reader) as listener:
+        await until(lambda: not bench.chip.break_next.is_set())
         bench.chip.hold(NumberCard())
         assert await listener.next_payload() == NUMBER
+
+
+async def test_a_card_stays_when_an_answer_about_it_is_broken(bench: NfcBench):
+    async with listening(bench.reader) as listener:
+        bench.chip.hold(StorageCard(b"\x01\x02\x03\x04"))
+        assert await listener.next_payload() == b"\x01\x02\x03\x04"
+        bench.chip.break_next.set()
+        await until(lambda: not bench.chip.break_next.is_set())
+        bench.chip.take_away()
+        bench.chip.hold(NumberCard())
+        assert await listener.next_payload() == NUMBER
+    assert bench.reader.statistics.cards == 2
 
 
 def test_numbers_and_commands_never_reach_a_log(bench: NfcBench, caplog: pytest.LogCaptureFixture):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-import sqlite3
 from pathlib import Path
 from random import Random
 from typing import Final
@@ -13,7 +12,7 @@ import pytest
 
 from edge.ports import Form
 from firmware_adapters.cards import identify as module
-from firmware_adapters.cards.counters import FILE, MOST_COUNTER, CardCounters, FileCounters, MemoryCounters, row_of
+from firmware_adapters.cards.counters import CardCounters, FileCounters, MemoryCounters
 from firmware_adapters.cards.errors import CardError, CardFault
 from firmware_adapters.cards.identify import DESFIRE_APPLICATION, Card, Desk, Identification, Miss, identify
 from firmware_adapters.cards.keys import CardKey, CardKeys
@@ -259,6 +258,11 @@ async def test_a_counter_that_does_not_rise_is_a_replay():
     assert (await _present(tag, desk)).misses == ()
 
 
+async def test_a_tag_is_not_accepted_when_its_counter_cannot_be_kept(tmp_path: Path):
+    found = await _present(_sun_tag(), _desk(counters=FileCounters(tmp_path / "missing")))
+    assert _missed(found) == (Miss("message", CardFault.STORE),)
+
+
 async def test_a_card_with_another_key_proves_nothing():
     card = Ev2Card(key=bytes(16))
     assert _missed(await _present(card, _desk())) == (Miss("ntag424", CardFault.REFUSED),)
@@ -410,58 +414,6 @@ def test_the_number_of_records_is_bounded():
 async def test_other_records_prove_nothing(message: bytes):
     found = await _present(NdefTag(message), _desk())
     assert found.proof == module.Proof(Form.CARD_NUMBER, NUMBER)
-
-
-# --- counters -----------------------------------------------------------------------------------------------
-
-
-async def test_counters_are_kept_across_restarts(tmp_path: Path):
-    row = row_of(b"secret", NUMBER)
-    await FileCounters(tmp_path).advance(row, 5)
-    for counter in (5, 4, 0):
-        with pytest.raises(CardError) as caught:
-            await FileCounters(tmp_path).advance(row, counter)
-        assert caught.value.fault is CardFault.REPLAYED
-    await FileCounters(tmp_path).advance(row, 6)
-    await FileCounters(tmp_path).advance(row_of(b"secret", _OTHER), 1)
-
-
-async def test_counters_name_nobody_and_are_nobody_elses_business(tmp_path: Path):
-    await FileCounters(tmp_path).advance(row_of(b"secret", NUMBER), 5)
-    assert NUMBER not in (tmp_path / FILE).read_bytes()
-    assert (tmp_path / FILE).stat().st_mode & 0o777 == 0o600
-
-
-@pytest.mark.parametrize("counter", [-1, MOST_COUNTER + 1])
-async def test_a_counter_beyond_three_bytes_is_malformed(tmp_path: Path, counter: int):
-    await FileCounters(tmp_path).advance(b"row", MOST_COUNTER)
-    with pytest.raises(CardError) as caught:
-        await FileCounters(tmp_path).advance(b"other", counter)
-    assert caught.value.fault is CardFault.MALFORMED
-
-
-async def test_a_tag_is_not_accepted_when_its_counter_cannot_be_kept(tmp_path: Path):
-    found = await _present(_sun_tag(), _desk(counters=FileCounters(tmp_path / "missing")))
-    assert _missed(found) == (Miss("message", CardFault.STORE),)
-
-
-async def test_a_damaged_file_of_counters_is_a_fault_of_the_store(tmp_path: Path):
-    (tmp_path / FILE).write_bytes(b"this is no database" * 100)
-    with pytest.raises(CardError) as caught:
-        await FileCounters(tmp_path).advance(b"row", 1)
-    assert caught.value.fault is CardFault.STORE
-
-
-async def test_a_locked_file_of_counters_is_a_fault_of_the_store(tmp_path: Path):
-    counters = FileCounters(tmp_path)
-    await counters.advance(b"row", 1)
-    with sqlite3.connect(tmp_path / FILE) as other:
-        other.execute("BEGIN IMMEDIATE")
-        with pytest.raises(CardError) as caught:
-            await counters.advance(b"row", 2)
-        other.rollback()
-    other.close()
-    assert caught.value.fault is CardFault.STORE
 
 
 # --- anything at all ----------------------------------------------------------------------------------------
