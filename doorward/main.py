@@ -37,6 +37,9 @@ TREE: Final = Group(
             {
                 "door": Leaf("doorward.commands.provision_door", "Make this machine the controller of a door."),
                 "renew": Leaf("doorward.commands.provision_renew", "Renew this door's certificate when it is due."),
+                "card-key": Leaf(
+                    "doorward.commands.provision_card_key", "Put a site's key for cards into this door's sealed store."
+                ),
                 "detect": Leaf(
                     "doorward.commands.provision_detect", "Show what is plugged in, with its device address."
                 ),

@@ -32,7 +32,7 @@ from edge.database import REPLAY_HORIZON, Identity, Journaled
 from edge.diagnostics import Diagnostics
 from edge.logs import log_as_json
 from edge.materials import Materials, read_root
-from edge.ports import Inputs, Lock, Reader
+from edge.ports import Home, Inputs, Lock, Reader
 from edge.recorder import FLUSHED_EVERY_S
 from edge.report import Json
 from edge.store import Store, StoreError, StoreReason, open_database
@@ -127,7 +127,7 @@ async def _assembled(config: EdgeConfig) -> AsyncIterator[_Parts]:
         stack.push_async_callback(store.aclose)
         lock = open_lock(config.lock.url)
         stack.push_async_callback(lock.aclose)
-        readers = {each.id: open_reader(each.url, each.id) for each in config.readers}
+        readers = {each.id: open_reader(each.url, each.id, _home(config)) for each in config.readers}
         for reader in readers.values():
             stack.push_async_callback(reader.aclose)
         inputs = None if config.inputs is None else open_inputs(config.inputs.url)
@@ -140,6 +140,11 @@ async def _assembled(config: EdgeConfig) -> AsyncIterator[_Parts]:
             parts.controller.feed(Noted(EventKind.STORAGE_FAULT))
         parts.controller.feed(Noted(EventKind.STARTED))
         yield parts
+
+
+def _home(config: EdgeConfig) -> Home:
+    device = config.device
+    return Home(state_folder=config.state_folder, tenant=device.tenant, site=device.site, door=device.door)
 
 
 @contextlib.contextmanager

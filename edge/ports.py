@@ -9,6 +9,7 @@ This module performs no input or output and must not import a driver.
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from enum import Enum
+from pathlib import Path
 from typing import Protocol, TypeAlias
 
 from edge.core.credential import Form, Medium, PinEntry, Presentation
@@ -19,6 +20,7 @@ __all__ = [
     "Capability",
     "Feedback",
     "Form",
+    "Home",
     "InputChange",
     "InputLine",
     "Inputs",
@@ -86,6 +88,21 @@ class LockError(PortError):
 
 class InputsError(PortError):
     """The door's inputs cannot be watched."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Home:
+    """The door that a device works for.
+
+    Args:
+        state_folder: where the daemon keeps its state, and an adapter what it must not forget.
+        tenant, site, door: what the door is called; slugs.
+    """
+
+    state_folder: Path
+    tenant: str
+    site: str
+    door: str
 
 
 class Capability(Enum):

@@ -11,8 +11,9 @@ from dataclasses import dataclass, replace
 
 from edge.ports import Feedback, Medium, Presentation, ReaderError, ReaderInfo, Reason
 from firmware_adapters.address import Address
-from firmware_adapters.camera_process import CameraProcess, WorkerEndedError, start_worker
+from firmware_adapters.camera_process import CameraProcess, start_worker
 from firmware_adapters.camera_records import Begun, Idle, Ready, Record, Seen, Settings, Unchanged, Unreadable
+from firmware_adapters.driver_process import DriverEndedError
 from firmware_adapters.pacing import ReopenPacing
 from firmware_adapters.repeat_filter import RepeatFilter
 
@@ -121,7 +122,7 @@ class CameraReader:
             return None
         try:
             return await self._worker.next_record()
-        except WorkerEndedError as error:
+        except DriverEndedError as error:
             await self._drop_worker()
             self.statistics.worker_restarts += 1
             self._failed_starts += 1

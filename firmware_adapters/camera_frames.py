@@ -15,7 +15,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from firmware_adapters.camera_records import Fault, FaultKind, SourceError
+from firmware_adapters.driver_faults import Fault, FaultKind, SourceError
 from firmware_adapters.qr_decode import Gray
 
 SUFFIXES = (".bmp", ".jpeg", ".jpg", ".pgm", ".png")

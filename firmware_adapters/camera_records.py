@@ -8,8 +8,9 @@ Invariant: a record names payloads only in `Seen.codes`, and nothing else of wha
 import json
 from base64 import b64decode, b64encode
 from dataclasses import asdict, dataclass
-from enum import Enum
 from typing import TypeAlias
+
+from firmware_adapters.driver_faults import Fault, FaultKind
 
 # Eight payloads of a version 40 code in base64, and room: no line is longer.
 MAX_RECORD_BYTES = 65_536
@@ -88,38 +89,6 @@ class Unreadable:
 @dataclass(frozen=True, slots=True)
 class Idle:
     """No frame is due, and the source is alive."""
-
-
-class FaultKind(Enum):
-    """Why a source cannot be read; the daemon's `edge.ports.Reason` has each of them by the same value."""
-
-    LOST = "lost"
-    PERMISSION = "permission"
-    UNSUPPORTED = "unsupported"
-
-
-@dataclass(frozen=True, slots=True)
-class Fault:
-    """The source failed, or (UNSUPPORTED) a library is missing; the worker ends.
-
-    Args:
-        kind: the class of the fault.
-        what: one clause that names the source and what went wrong.
-        remedy: what the reader of the message does next.
-    """
-
-    kind: FaultKind
-    what: str
-    remedy: str
-
-
-class SourceError(Exception):
-    """The source of frames failed; raised in the worker and told as its `Fault`."""
-
-    def __init__(self, fault: Fault) -> None:
-        """Carry the fault."""
-        super().__init__(fault.what)
-        self.fault = fault
 
 
 Record: TypeAlias = Ready | Begun | Seen | Unchanged | Unreadable | Idle | Fault

@@ -8,14 +8,8 @@ import os
 import signal
 import sys
 
-from firmware_adapters.camera_records import (
-    Fault,
-    FaultKind,
-    Record,
-    SourceError,
-    decode_settings,
-    encode_record,
-)
+from firmware_adapters.camera_records import Record, decode_settings, encode_record
+from firmware_adapters.driver_faults import Fault, FaultKind, SourceError
 
 
 def main(argument: str) -> None:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     # At run time this would load the core and its cryptography, for names of types alone.
     from collections.abc import Callable, Mapping
 
-    from edge.ports import Inputs, Lock, Reader
+    from edge.ports import Home, Inputs, Lock, Reader
 
 __all__ = [
     "AdapterError",
@@ -73,25 +73,37 @@ class _Row(Generic[_Opener]):
     extra: str | None = None
 
 
-def _serial(address: Address, reader_id: str) -> Reader:
+def _serial(address: Address, reader_id: str, _home: Home | None) -> Reader:
     from firmware_adapters.serial_qr import open_reader as opener  # noqa: PLC0415 - loaded when used
 
     return opener(address, reader_id)
 
 
-def _camera_files(address: Address, reader_id: str) -> Reader:
+def _pcsc(address: Address, reader_id: str, home: Home | None) -> Reader:
+    from firmware_adapters.card_reader import open_pcsc  # noqa: PLC0415 - loaded when used
+
+    return open_pcsc(address, reader_id, home)
+
+
+def _nfc(address: Address, reader_id: str, home: Home | None) -> Reader:
+    from firmware_adapters.card_reader import open_nfc  # noqa: PLC0415 - loaded when used
+
+    return open_nfc(address, reader_id, home)
+
+
+def _camera_files(address: Address, reader_id: str, _home: Home | None) -> Reader:
     from firmware_adapters.camera import open_folder  # noqa: PLC0415 - loaded when used
 
     return open_folder(address, reader_id)
 
 
-def _camera(address: Address, reader_id: str) -> Reader:
+def _camera(address: Address, reader_id: str, _home: Home | None) -> Reader:
     from firmware_adapters.camera import open_device  # noqa: PLC0415 - loaded when used
 
     return open_device(address, reader_id)
 
 
-def _simulated_reader(address: Address, reader_id: str) -> Reader:
+def _simulated_reader(address: Address, reader_id: str, _home: Home | None) -> Reader:
     from firmware_adapters.simulated_reader import SimulatedReader  # noqa: PLC0415 - loaded when used
 
     return SimulatedReader(address.path, reader_id)
@@ -124,7 +136,7 @@ _DEVICE_OPTIONS: dict[str, Option] = {
     "height": Option("pixels asked of the device", default=720, least=120, most=2160),
 }
 
-_READERS: Mapping[str, _Row[Callable[[Address, str], Reader]]] = MappingProxyType(
+_READERS: Mapping[str, _Row[Callable[[Address, str, Home | None], Reader]]] = MappingProxyType(
     {
         "serial": _Row(
             what="a QR scanner on a serial port that sends each code as a line",
@@ -135,6 +147,20 @@ _READERS: Mapping[str, _Row[Callable[[Address, str], Reader]]] = MappingProxyTyp
                 "idle_ms": Option("milliseconds of silence that end a line", default=50, least=5, most=1000),
             },
             extra="edge",
+        ),
+        "pcsc": _Row(
+            what="a reader of cards and phones behind pcscd: what its name begins with, or any",
+            example="pcsc:ACS%20ACR122U?acr122=1",
+            opener=_pcsc,
+            options={"acr122": Option("1 to drive the LED and buzzer of an ACR122U", default=0, least=0, most=1)},
+            extra="pcsc",
+        ),
+        "nfc": _Row(
+            what="a PN532, ACR122U or RC-S380 that nfcpy drives itself: a serial port, or usb",
+            example="nfc:///dev/ttyUSB0",
+            opener=_nfc,
+            options={},
+            extra="nfc",
         ),
         "camera": _Row(
             what="a video device that QR codes are held before",
@@ -180,15 +206,20 @@ _INPUTS: Mapping[str, _Row[Callable[[Address], Inputs]]] = MappingProxyType(
 )
 
 
-def open_reader(url: str, reader_id: str) -> Reader:
+def open_reader(url: str, reader_id: str, home: Home | None = None) -> Reader:
     """Make the reader at a device address; the device itself is opened when it is iterated.
+
+    Args:
+        url: the device address.
+        reader_id: the id the configuration gives it.
+        home: the door it works for; None for a device that is only tried.
 
     Raises:
         AdapterError: the address is wrong, or its adapter's package is not installed.
     """
     address, row = _look_up(Kind.READER, _READERS, url)
     try:
-        return row.opener(address, reader_id)
+        return row.opener(address, reader_id, home)
     except ImportError as error:
         raise _not_installed(address, row.extra, error) from error
 

@@ -17,22 +17,26 @@ from tests.support.readers import (
     SimulatedReaderBench,
     listening,
 )
+from tests.support.pcsc import PcscBench
+from tests.support.pn532 import NfcBench
 from tests.support.waiting import DEADLINE_S
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Callable
     from pathlib import Path
 
-_BENCHES: dict[str, type[SerialBench | FolderBench | SimulatedReaderBench]] = {
+_BENCHES: dict[str, Callable[[Path], ReaderBench]] = {
     "serial": SerialBench,
     "camera+files": FolderBench,
     "simulated": SimulatedReaderBench,
+    "pcsc": PcscBench,
+    "nfc": NfcBench,
 }
 
 
 @pytest.fixture(params=_BENCHES, name="bench")
 async def _bench(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[ReaderBench]:
-    bench: ReaderBench = _BENCHES[request.param](tmp_path)
+    bench = _BENCHES[request.param](tmp_path)
     yield bench
     async with asyncio.timeout(DEADLINE_S):
         await bench.reader.aclose()

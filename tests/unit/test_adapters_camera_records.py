@@ -16,14 +16,11 @@ from firmware_adapters.camera_loop import watch
 from firmware_adapters.camera_records import (
     MAX_RECORD_BYTES,
     Begun,
-    Fault,
-    FaultKind,
     Idle,
     Ready,
     Record,
     Seen,
     Settings,
-    SourceError,
     Unchanged,
     Unreadable,
     decode_record,
@@ -32,6 +29,7 @@ from firmware_adapters.camera_records import (
     encode_settings,
 )
 from firmware_adapters.camera_worker import main
+from firmware_adapters.driver_faults import Fault, FaultKind, SourceError
 from tests.support.images import background, code, frame_with, moire, pass_like, png
 
 if TYPE_CHECKING:

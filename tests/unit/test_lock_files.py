@@ -18,8 +18,10 @@ _EXTRAS = {
     "cloud.txt": ["cloud", "wallet", "postgres"],
     "dev.txt": ["dev"],
     "edge.txt": ["edge", "camera", "mqtt"],
-    "hardware.txt": ["nfc", "osdp"],
+    "hardware.txt": ["nfc", "osdp", "pcsc"],
 }
+# Packages without wheels: they are in no other lock, so that a set-up may refuse to build anything but these.
+_SOURCE = _ROOT / "requirements/source.txt"
 _PIN = re.compile(r"^(?P<name>[A-Za-z0-9._-]+)==(?P<version>\S+)")
 _HASH = re.compile(r"^    --hash=sha256:[0-9a-f]{64}( \\)?$")
 
@@ -30,6 +32,11 @@ def _pins(lock: Path) -> dict[str, set[str]]:
         if match := _PIN.match(line):
             pins.setdefault(canonicalize_name(match["name"]), set()).add(match["version"])
     return pins
+
+
+def _source_group() -> list[Requirement]:
+    groups = tomllib.loads((_ROOT / "pyproject.toml").read_text())["dependency-groups"]
+    return [Requirement(text) for text in groups["source"]]
 
 
 def _asked_for(extras: list[str]) -> list[Requirement]:
@@ -47,15 +54,22 @@ def _asked_for(extras: list[str]) -> list[Requirement]:
     return found
 
 
-@pytest.mark.parametrize("lock", _LOCKS, ids=lambda lock: lock.name)
+@pytest.mark.parametrize("lock", [lock for lock in _LOCKS if lock != _SOURCE], ids=lambda lock: lock.name)
 def test_lock_satisfies_the_project(lock: Path):
-    pins = _pins(lock)
+    pins = _pins(_SOURCE) | _pins(lock)
     unmet = [
         str(requirement)
         for requirement in _asked_for(_EXTRAS[lock.name])
         if not any(requirement.specifier.contains(v) for v in pins.get(canonicalize_name(requirement.name), set()))
     ]
     assert unmet == [], "run script/lock"
+
+
+def test_what_is_built_from_source_is_what_the_group_names_and_in_no_other_lock():
+    built = _pins(_SOURCE)
+    assert built.keys() == {canonicalize_name(each.name) for each in _source_group()}
+    assert all(each.specifier.contains(v) for each in _source_group() for v in built[canonicalize_name(each.name)])
+    assert [lock.name for lock in _LOCKS if lock != _SOURCE and built.keys() & _pins(lock).keys()] == []
 
 
 @pytest.mark.parametrize("lock", _LOCKS, ids=lambda lock: lock.name)
