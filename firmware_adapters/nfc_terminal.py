@@ -28,10 +28,12 @@ _WAKE: Final = bytearray(16)
 _VERSION_ASKED: Final = bytes.fromhex("0000ff02fed4022a00")
 _VERSION_BEGINS: Final = bytes.fromhex("0000ff06fad50332")
 MOST_FAILURES: Final = 3
-"""In a row: a byte that noise changed, or an acknowledgement beyond nfcpy's 100 ms on a busy machine, is no loss."""
+"""In a row: a byte that noise changed is no loss."""
 _TRANSIENT: Final = frozenset({errno.EIO, errno.ETIMEDOUT})
 _ANSWER_MS: Final = 1500
 """A USB serial converter of a Raspberry Pi delivers its first bytes up to a second late."""
+_LEAST_ANSWER_MS: Final = 1000
+"""nfcpy allows 100 ms for an acknowledgement: on a busy machine the driver itself is paused for longer."""
 
 _FAULTS: Final[Mapping[int, FaultKind]] = {
     errno.EACCES: FaultKind.PERMISSION,
@@ -44,6 +46,15 @@ _REMEDIES: Final = {
     FaultKind.PERMISSION: "give the daemon's user the group that owns the device (dialout, or plugdev on USB)",
     FaultKind.BUSY: "stop the other program that uses it; pcscd holds every USB reader that it knows",
 }
+
+
+class _PatientChipset(nfc.clf.pn532.Chipset):  # type: ignore[misc]  # nfcpy has no types
+    """Waits for the chip longer than nfcpy does; the chip's own deadlines on the air are not touched."""
+
+    def read_frame(self, timeout: int) -> bytearray:
+        """Wait `timeout` milliseconds for a frame, and never less than `_LEAST_ANSWER_MS`."""
+        frame: bytearray = super().read_frame(max(timeout, _LEAST_ANSWER_MS))
+        return frame
 
 
 class NfcTerminal:
@@ -171,7 +182,7 @@ def _open_pn532(path: str) -> Any:  # noqa: ANN401 - nfcpy has no types
     try:
         port.tty.exclusive = True
         _wake(port)
-        chipset = nfc.clf.pn532.Chipset(port, logger=nfc.clf.pn532.log)
+        chipset = _PatientChipset(port, logger=nfc.clf.pn532.log)
         chipset.sam_configuration("normal")
         return nfc.clf.pn532.Device(chipset, logger=nfc.clf.pn532.log)
     except (OSError, termios.error):
