@@ -30,12 +30,12 @@ class CameraStatistics:
         frames: frames looked at.
         unchanged: of these, skipped because nothing had moved.
         unreadable: of these, not an image.
-        fallbacks: of these, looked at by zbar as well.
+        fallbacks: of these, looked at in one of the expensive ways as well.
         codes: codes found, repeats included.
         repeats: of these, still in view and so not presented.
         ignored_codes: codes beyond the number considered in one frame.
         worker_restarts: workers that died or hung and were replaced.
-        has_fallback: whether zbar is installed.
+        has_zbar: whether zbar is installed.
     """
 
     frames: int = 0
@@ -46,7 +46,7 @@ class CameraStatistics:
     repeats: int = 0
     ignored_codes: int = 0
     worker_restarts: int = 0
-    has_fallback: bool = False
+    has_zbar: bool = False
 
 
 class CameraReader:
@@ -144,8 +144,8 @@ class CameraReader:
         """Count a record, and return the presentations it brings."""
         statistics = self.statistics
         match record:
-            case Ready(fallback=fallback):
-                statistics.has_fallback = fallback
+            case Ready(zbar=zbar):
+                statistics.has_zbar = zbar
             case Begun(name=name):
                 statistics.frames += 1
                 if self._settings.folder is not None:

@@ -16,7 +16,7 @@ import cv2
 import numpy as np
 
 from firmware_adapters.camera_records import Fault, FaultKind, SourceError
-from firmware_adapters.qr_decode import Gray
+from firmware_adapters.qr_looks import Gray
 
 SUFFIXES = (".bmp", ".jpeg", ".jpg", ".pgm", ".png")
 # How long a file may take to be written before it counts as unreadable.

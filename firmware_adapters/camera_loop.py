@@ -12,7 +12,8 @@ import cv2
 
 from firmware_adapters.camera_frames import Frame, folder_frames, video_frames
 from firmware_adapters.camera_records import Begun, Idle, Ready, Record, Seen, Settings, Unchanged, Unreadable
-from firmware_adapters.qr_decode import FrameDecoder, MotionGate
+from firmware_adapters.motion_gate import MotionGate, Scene
+from firmware_adapters.qr_decode import FrameDecoder
 
 
 def watch(settings: Settings, tell: Callable[[Record], None]) -> None:
@@ -25,7 +26,7 @@ def watch(settings: Settings, tell: Callable[[Record], None]) -> None:
     cv2.setNumThreads(1)
     decoder = FrameDecoder(fallbacks_per_s=settings.fallbacks_per_s)
     gate = MotionGate() if settings.gate else None
-    tell(Ready(decoder.has_fallback))
+    tell(Ready(decoder.has_zbar))
     for frame in _frames(settings):
         if frame is None:
             tell(Idle())
@@ -50,9 +51,10 @@ def _decode(frame: Frame, decoder: FrameDecoder, gate: MotionGate | None) -> Rec
     gray = frame.load()
     if gray is None:
         return Unreadable()
-    if gate is not None and not gate.opens(gray, at_ms=at_ms):
+    scene = Scene.CHANGED if gate is None else gate.judge(gray, at_ms=at_ms)
+    if scene is Scene.SAME:
         return Unchanged(at_ms)
-    found = decoder.decode(gray, at_ms=at_ms)
+    found = decoder.decode(gray, at_ms=at_ms, changed=scene is Scene.CHANGED)
     if gate is not None and found.withheld:
         gate.look_again()
-    return Seen(at_ms, found.codes, found.ignored, found.fallback)
+    return Seen(at_ms, found.codes, found.ignored, found.fallback is not None)

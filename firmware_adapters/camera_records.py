@@ -25,7 +25,7 @@ class Settings:
         fps: frames a second at most.
         width: pixels asked of a device.
         height: pixels asked of a device.
-        fallbacks_per_s: how often zbar may look, at most, a second.
+        fallbacks_per_s: expensive looks a second at most.
         gate: skip frames that show nothing new.
         after: the last file that an earlier worker has begun, None when there was none.
         records_fd: the inherited file descriptor to write records to.
@@ -44,9 +44,9 @@ class Settings:
 
 @dataclass(frozen=True, slots=True)
 class Ready:
-    """The libraries are loaded; `fallback` tells whether zbar is among them."""
+    """The libraries are loaded; `zbar` tells whether it is among them."""
 
-    fallback: bool
+    zbar: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +64,7 @@ class Seen:
         at_ms: monotonic milliseconds when it was due.
         codes: its payloads.
         ignored: how many more there were.
-        fallback: True when zbar had to look.
+        fallback: True when an expensive look was taken.
     """
 
     at_ms: int

@@ -111,7 +111,7 @@ _CAMERA_OPTIONS: dict[str, Option] = {
         least=0,
         most=600_000,
     ),
-    "fallbacks": Option("second looks by zbar a second at most", default=2, least=0, most=30),
+    "fallbacks": Option("expensive looks a second at most, 0 for none", default=6, least=0, most=30),
 }
 _DEVICE_OPTIONS: dict[str, Option] = {
     "width": Option("pixels asked of the device", default=1280, least=160, most=3840),

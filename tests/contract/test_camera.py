@@ -49,7 +49,7 @@ async def test_a_pass_is_read_from_a_frame(tmp_path: Path):
         bench.show(png(frame_with(code(pass_like()))))
         assert await listener.next_payload() == pass_like().encode()
     assert bench.reader.statistics.codes == 1
-    assert bench.reader.statistics.has_fallback
+    assert bench.reader.statistics.has_zbar
 
 
 async def test_a_frame_of_sixty_codes_brings_eight_and_the_rest_are_counted(tmp_path: Path):
@@ -119,9 +119,10 @@ async def test_a_frame_that_hangs_the_decoder_is_given_up_and_the_next_is_read(
 ):
     install(tmp_path, "pyzbar.pyzbar", HANGING_ZBAR, monkeypatch)
     install(tmp_path, "pyzbar.__init__", "", monkeypatch)
-    bench = FolderBench(tmp_path)
+    bench = FolderBench(tmp_path, "?fps=15&fallbacks=30")
     async with listening(bench.reader) as listener:
-        bench.show(BLACK)
+        for _ in range(4):  # zbar has the fourth turn
+            bench.show(BLACK)
         bench.present(b"AFTER")
         assert await listener.next_payload() == b"AFTER"
     assert bench.reader.statistics.worker_restarts == 1
@@ -156,7 +157,7 @@ async def test_without_zbar_zxing_reads_alone(tmp_path: Path, monkeypatch: pytes
         bench.show(png(background()))
         bench.present(b"ALONE")
         assert await listener.next_payload() == b"ALONE"
-    assert not bench.reader.statistics.has_fallback
+    assert not bench.reader.statistics.has_zbar
     assert bench.reader.statistics.fallbacks == 0
 
 

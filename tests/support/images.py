@@ -10,7 +10,7 @@ import numpy as np
 from tests.support.readers import qr_png
 
 if TYPE_CHECKING:
-    from firmware_adapters.qr_decode import Gray
+    from firmware_adapters.qr_looks import Gray
 
 WIDTH, HEIGHT = 1280, 720
 # The alphanumeric alphabet of a QR code: what a pass is written in.
@@ -55,9 +55,3 @@ def png(gray: Gray) -> bytes:
     done, data = cv2.imencode(".png", gray)
     assert done
     return data.tobytes()
-
-
-def moire(gray: Gray, *, period: float) -> Gray:
-    """Return the frame with the dark stripes that a screen's pixels leave between a camera's, `period` pixels apart."""
-    stripes = 0.5 + 0.5 * np.abs(np.sin(np.pi * np.arange(gray.shape[1]) / period))
-    return np.asarray(gray * stripes, dtype=np.uint8)
