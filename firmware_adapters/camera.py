@@ -10,9 +10,19 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass, replace
 
 from edge.ports import Feedback, Medium, Presentation, ReaderError, ReaderInfo, Reason
-from firmware_adapters.address import Address
+from firmware_adapters.address import AdapterError, Address, AddressFault
 from firmware_adapters.camera_process import CameraProcess, WorkerEndedError, start_worker
-from firmware_adapters.camera_records import Begun, Idle, Ready, Record, Seen, Settings, Unchanged, Unreadable
+from firmware_adapters.camera_records import (
+    Begun,
+    Idle,
+    Ready,
+    Record,
+    Seen,
+    Settings,
+    SourceKind,
+    Unchanged,
+    Unreadable,
+)
 from firmware_adapters.pacing import ReopenPacing
 from firmware_adapters.repeat_filter import RepeatFilter
 
@@ -148,7 +158,7 @@ class CameraReader:
                 statistics.has_zbar = zbar
             case Begun(name=name):
                 statistics.frames += 1
-                if self._settings.folder is not None:
+                if self._settings.source is SourceKind.FILES:
                     # Should this frame kill the worker, the next one begins after it.
                     self._settings = replace(self._settings, after=name)
             case Unreadable():
@@ -189,19 +199,40 @@ class CameraReader:
 
 def open_folder(address: Address, reader_id: str) -> CameraReader:
     """Make the reader for an address like camera+files:///run/doorward/frames?fps=15."""
-    return _reader(address, reader_id, folder=address.path, device=None)
+    return _reader(address, reader_id, SourceKind.FILES, address.path)
 
 
 def open_device(address: Address, reader_id: str) -> CameraReader:
     """Make the reader for an address like camera:///dev/video0 or camera:0."""
-    return _reader(address, reader_id, folder=None, device=address.path)
+    return _reader(address, reader_id, SourceKind.DEVICE, address.path)
 
 
-def _reader(address: Address, reader_id: str, *, folder: str | None, device: str | None) -> CameraReader:
+def open_http(address: Address, reader_id: str) -> CameraReader:
+    """Make the reader for an address like camera+http://10.0.0.7:8080/stream.mjpg."""
+    return _reader(address, reader_id, SourceKind.HTTP, f"http://{address.host}{address.path}")
+
+
+def open_csi(address: Address, reader_id: str) -> CameraReader:
+    """Make the reader for an address like camera+csi:0.
+
+    Raises:
+        AdapterError: it names no number.
+    """
+    number = address.path.lstrip("/")
+    if not (number.isascii() and number.isdigit()):
+        raise AdapterError(
+            AddressFault.MALFORMED,
+            what=f"the device address {address.url!r} names no CSI camera by its number",
+            remedy="write it like camera+csi:0",
+        )
+    return _reader(address, reader_id, SourceKind.CSI, number)
+
+
+def _reader(address: Address, reader_id: str, source: SourceKind, place: str) -> CameraReader:
     options = address.options
     settings = Settings(
-        folder=folder,
-        device=device,
+        source=source,
+        place=place,
         fps=options["fps"],
         width=options.get("width", 0),
         height=options.get("height", 0),

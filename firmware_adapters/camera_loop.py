@@ -10,8 +10,20 @@ from pathlib import Path
 
 import cv2
 
+from firmware_adapters.camera_csi import csi_frames
 from firmware_adapters.camera_frames import Frame, folder_frames, video_frames
-from firmware_adapters.camera_records import Begun, Idle, Ready, Record, Seen, Settings, Unchanged, Unreadable
+from firmware_adapters.camera_http import http_frames
+from firmware_adapters.camera_records import (
+    Begun,
+    Idle,
+    Ready,
+    Record,
+    Seen,
+    Settings,
+    SourceKind,
+    Unchanged,
+    Unreadable,
+)
 from firmware_adapters.motion_gate import MotionGate, Scene
 from firmware_adapters.qr_decode import FrameDecoder
 
@@ -36,14 +48,14 @@ def watch(settings: Settings, tell: Callable[[Record], None]) -> None:
 
 
 def _frames(settings: Settings) -> Iterator[Frame | None]:
-    if settings.folder is not None:
-        return folder_frames(Path(settings.folder), fps=settings.fps, after=settings.after)
-    return video_frames(
-        settings.device or "0",
-        fps=settings.fps,
-        width=settings.width,
-        height=settings.height,
-    )
+    match settings.source:
+        case SourceKind.FILES:
+            return folder_frames(Path(settings.place), fps=settings.fps, after=settings.after)
+        case SourceKind.HTTP:
+            return http_frames(settings.place, fps=settings.fps)
+        case SourceKind.DEVICE | SourceKind.CSI as kind:
+            frames = video_frames if kind is SourceKind.DEVICE else csi_frames
+            return frames(settings.place, fps=settings.fps, width=settings.width, height=settings.height)
 
 
 def _decode(frame: Frame, decoder: FrameDecoder, gate: MotionGate | None) -> Record:

@@ -15,13 +15,22 @@ from typing import TypeAlias
 MAX_RECORD_BYTES = 65_536
 
 
+class SourceKind(Enum):
+    """Where frames come from."""
+
+    FILES = "files"
+    DEVICE = "device"
+    HTTP = "http"
+    CSI = "csi"
+
+
 @dataclass(frozen=True, slots=True)
 class Settings:
     """What the worker is started with.
 
     Args:
-        folder: watch this folder's image files; None for a video device.
-        device: the number or path of the video device; None for a folder.
+        source: where frames come from.
+        place: which of them: a folder, the number or path of a video device, a URL, the number of a CSI camera.
         fps: frames a second at most.
         width: pixels asked of a device.
         height: pixels asked of a device.
@@ -31,8 +40,8 @@ class Settings:
         records_fd: the inherited file descriptor to write records to.
     """
 
-    folder: str | None
-    device: str | None
+    source: SourceKind
+    place: str
     fps: int
     width: int
     height: int
@@ -127,12 +136,13 @@ Record: TypeAlias = Ready | Begun | Seen | Unchanged | Unreadable | Idle | Fault
 
 def encode_settings(settings: Settings) -> str:
     """Write settings as one command line argument."""
-    return json.dumps(asdict(settings))
+    return json.dumps(asdict(settings) | {"source": settings.source.value})
 
 
 def decode_settings(text: str) -> Settings:
     """Read what `encode_settings` wrote."""
-    return Settings(**json.loads(text))
+    members = json.loads(text)
+    return Settings(**members | {"source": SourceKind(members["source"])})
 
 
 def encode_record(record: Record) -> bytes:

@@ -158,7 +158,7 @@ async def test_without_zbar_zxing_reads_alone(tmp_path: Path, monkeypatch: pytes
         bench.present(b"ALONE")
         assert await listener.next_payload() == b"ALONE"
     assert not bench.reader.statistics.has_zbar
-    assert bench.reader.statistics.fallbacks == 0
+    assert bench.reader.statistics.fallbacks == 1
 
 
 async def test_a_decoder_that_never_starts_is_a_fault_and_not_tried_for_ever(
@@ -246,6 +246,14 @@ def _exists(pid: int) -> bool:
     return True
 
 
-def test_a_camera_reader_is_what_both_addresses_give():
-    assert isinstance(open_reader("camera:0", "a"), CameraReader)
-    assert isinstance(open_reader("camera+files:///frames", "b"), CameraReader)
+@pytest.mark.parametrize(
+    "address", ["camera:0", "camera+files:///frames", "camera+http://10.0.0.7/live", "camera+csi:0", "camera+csi:///1"]
+)
+def test_every_camera_address_gives_a_camera_reader(address: str):
+    assert isinstance(open_reader(address, "a"), CameraReader)
+
+
+async def test_a_csi_camera_without_its_package_is_told_how_to_get_it():
+    error = await Listener(open_reader("camera+csi:0", "camera-1")).failure()
+    assert error.reason is Reason.UNSUPPORTED
+    assert "python3-picamera2" in error.remedy

@@ -4,24 +4,31 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
 from edge.ports import Feedback, ReaderError, ReaderLost, Reason
-from tests.support.readers import FolderBench, Listener, ReaderBench, SerialBench, listening
+from tests.support.readers import CsiBench, FolderBench, HttpBench, Listener, ReaderBench, SerialBench, listening
 from tests.support.waiting import DEADLINE_S
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
-    from pathlib import Path
 
-_BENCHES: dict[str, type[SerialBench | FolderBench]] = {"serial": SerialBench, "camera+files": FolderBench}
+
+_BENCHES: dict[str, Callable[[Path], ReaderBench]] = {
+    "serial": SerialBench,
+    "camera+files": FolderBench,
+    "camera+http": HttpBench,
+    "camera+csi": CsiBench,
+}
 
 
 @pytest.fixture(params=_BENCHES, name="bench")
 async def _bench(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[ReaderBench]:
-    bench: ReaderBench = _BENCHES[request.param](tmp_path)
+    bench = _BENCHES[request.param](tmp_path)
     yield bench
     async with asyncio.timeout(DEADLINE_S):
         await bench.reader.aclose()

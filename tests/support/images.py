@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import io
 from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
-
-from tests.support.readers import qr_png
+import segno
 
 if TYPE_CHECKING:
     from firmware_adapters.qr_looks import Gray
@@ -15,6 +15,13 @@ if TYPE_CHECKING:
 WIDTH, HEIGHT = 1280, 720
 # The alphanumeric alphabet of a QR code: what a pass is written in.
 ALPHABET = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ $%*+-./:"
+
+
+def qr_png(payload: bytes | str, *, scale: int = 4) -> bytes:
+    """Return a PNG of a QR code, `scale` pixels a module."""
+    image = io.BytesIO()
+    segno.make(payload, error="l", micro=False).save(image, kind="png", scale=scale, border=4)
+    return image.getvalue()
 
 
 def code(payload: bytes | str, *, scale: int = 4) -> Gray:

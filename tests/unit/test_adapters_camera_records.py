@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from dataclasses import replace
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 from benchmarks.camera_images import KINDS, draw
@@ -25,6 +24,7 @@ from firmware_adapters.camera_records import (
     Seen,
     Settings,
     SourceError,
+    SourceKind,
     Unchanged,
     Unreadable,
     decode_record,
@@ -34,9 +34,6 @@ from firmware_adapters.camera_records import (
 )
 from firmware_adapters.camera_worker import main
 from tests.support.images import code, frame_with, png
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 RECORDS: list[Record] = [
     Ready(zbar=True),
@@ -52,8 +49,8 @@ RECORDS: list[Record] = [
 
 
 def settings(folder: Path, **changes: object) -> Settings:
-    usual = {"device": None, "fps": 60, "width": 0, "height": 0, "fallbacks_per_s": 2, "gate": True}
-    return Settings(folder=str(folder), **(usual | changes))  # type: ignore[arg-type]
+    usual = {"source": SourceKind.FILES, "fps": 60, "width": 0, "height": 0, "fallbacks_per_s": 2, "gate": True}
+    return Settings(place=str(folder), **(usual | changes))  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("record", RECORDS, ids=lambda record: type(record).__name__)
@@ -154,9 +151,9 @@ def test_a_source_that_fails_ends_the_watching(tmp_path: Path):
         watch(settings(tmp_path / "none"), lambda _: None)
 
 
-def test_a_video_device_is_watched_when_there_is_no_folder(tmp_path: Path):
+def test_a_video_device_is_watched_where_the_settings_name_one():
     with pytest.raises(SourceError, match="97 cannot be opened"):
-        watch(replace(settings(tmp_path), folder=None, device="97"), lambda _: None)
+        watch(settings(Path("97"), source=SourceKind.DEVICE), lambda _: None)
 
 
 def test_the_process_tells_a_source_that_fails_and_ends(tmp_path: Path):

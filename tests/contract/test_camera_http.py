@@ -1,0 +1,169 @@
+"""A camera in the network, well and badly behaved: a real HTTP server, the real worker."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from typing import TYPE_CHECKING
+
+import pytest
+
+from edge.ports import ReaderError, ReaderLost, Reason
+from firmware_adapters.catalogue import open_reader
+from tests.support.images import background, code, frame_with
+from tests.support.mjpeg import NetworkCamera, jpeg, part, showing
+from tests.support.readers import Listener, listening
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from edge.ports import Reader
+
+
+@pytest.fixture(name="camera")
+def _camera() -> Iterator[NetworkCamera]:
+    camera = NetworkCamera()
+    yield camera
+    camera.unplug()
+
+
+def reader_of(camera: NetworkCamera, path: str = "/stream.mjpg", options: str = "?fps=30") -> Reader:
+    return open_reader(f"camera+http://{camera.address}{path}{options}", "camera-1")
+
+
+@pytest.mark.parametrize("protocol", ["HTTP/1.0", "HTTP/1.1"])
+@pytest.mark.parametrize("sized", [True, False], ids=["sized", "unsized"])
+async def test_a_stream_is_read_however_it_is_written(camera: NetworkCamera, protocol: str, sized: bool):  # noqa: FBT001
+    camera.manner.protocol = protocol
+    camera.send(part(jpeg(frame_with(code("READ"))), sized=sized) * 2)
+    async with listening(reader_of(camera)) as listener:
+        assert await listener.next_payload() == b"READ"
+    assert camera.manner.asked == ["/stream.mjpg"]
+
+
+async def test_the_cameras_own_question_is_asked(camera: NetworkCamera):
+    camera.show(showing("ASKED"))
+    async with listening(reader_of(camera, "/video%20one.cgi%3Fsize=large%26user=%2525")) as listener:
+        assert await listener.next_payload() == b"ASKED"
+    assert camera.manner.asked == ["/video%20one.cgi?size=large&user=%2525"]
+
+
+async def test_a_part_that_is_cut_short_costs_a_frame_and_the_next_is_read(camera: NetworkCamera):
+    whole = part(jpeg(frame_with(code("CUT"))))
+    camera.send(part(b"no image at all") + whole[: len(whole) // 2] + b"\r\n" + part(jpeg(showing("WHOLE"))) * 4)
+    camera.manner.live = True
+    camera.show(showing("WHOLE"))
+    async with listening(reader_of(camera)) as listener:
+        assert await listener.next_payload() == b"WHOLE"
+
+
+async def test_a_frame_that_comes_in_drips_is_read(camera: NetworkCamera):
+    camera.show(background())
+    async with listening(reader_of(camera)) as listener:
+        written = part(jpeg(showing("SLOW")))
+        for at in range(0, len(written), 40_000):
+            camera.send(written[at : at + 40_000])
+        assert await listener.next_payload() == b"SLOW"
+
+
+@pytest.mark.parametrize(
+    ("status", "reason", "said"),
+    [
+        (404, Reason.LOST, "answers 404 Not Found"),
+        (503, Reason.LOST, "answers 503 Service Unavailable"),
+        (401, Reason.PERMISSION, "asks for a password"),
+        (403, Reason.PERMISSION, "asks for a password"),
+    ],
+)
+async def test_a_camera_that_refuses_is_told_by_its_answer(
+    camera: NetworkCamera, status: int, reason: Reason, said: str
+):
+    camera.manner.status = status
+    error = await Listener(reader_of(camera)).failure()
+    assert error.reason is reason
+    assert said in error.what
+
+
+async def test_an_address_that_serves_something_else_is_told_so(camera: NetworkCamera):
+    camera.manner.content_type = "text/html"
+    error = await Listener(reader_of(camera)).failure()
+    assert error.reason is Reason.UNSUPPORTED
+    assert not isinstance(error, ReaderLost)
+    assert "no motion JPEG but text/html" in error.what
+
+
+async def test_a_part_beyond_any_frame_ends_the_stream(camera: NetworkCamera):
+    camera.send(b"--frame-boundary\r\nContent-Length: 99999999\r\n\r\n")
+    error = await Listener(reader_of(camera)).failure()
+    assert "sends what is no motion JPEG (a part has more than 8000000 bytes)" in error.what
+
+
+async def test_a_camera_that_hangs_up_is_lost_after_its_last_frame(camera: NetworkCamera):
+    camera.manner.live = False
+    camera.show(showing("LAST"))
+    camera.hang_up()
+    listener = Listener(reader_of(camera))
+    assert await listener.next_payload() == b"LAST"
+    error = await listener.failure()
+    assert isinstance(error, ReaderLost)
+    assert "delivers no more frames" in error.what
+
+
+async def test_a_camera_that_falls_silent_is_cut_off(camera: NetworkCamera):
+    camera.manner.live = False
+    camera.send(part(jpeg(showing("SAID")))[:-100])
+    error = await Listener(reader_of(camera)).failure()
+    assert isinstance(error, ReaderLost)
+    assert "has delivered no frame for 3 s" in error.what
+
+
+async def test_a_camera_that_drips_for_ever_is_cut_off(camera: NetworkCamera):
+    camera.show(background())
+    async with listening(reader_of(camera)) as listener:
+        camera.manner.live = False
+        camera.send(b"--frame-boundary\r\nContent-Length: 5000000\r\n\r\n")
+        dripping = asyncio.create_task(_drip(camera))
+        error = await listener.failure()
+        dripping.cancel()
+    assert isinstance(error, ReaderLost)
+    assert "has delivered no frame for 3 s" in error.what
+
+
+async def _drip(camera: NetworkCamera) -> None:
+    while True:
+        camera.send(b"x")
+        await asyncio.sleep(0.2)
+
+
+async def test_a_server_that_accepts_and_says_nothing_is_cut_off():
+    with socket.create_server(("127.0.0.1", 0)) as mute:
+        address = f"camera+http://127.0.0.1:{mute.getsockname()[1]}/"
+        error = await Listener(open_reader(address, "camera-1")).failure()
+    assert isinstance(error, ReaderError)
+    assert error.reason is Reason.LOST
+    assert "does not answer" in error.what
+
+
+async def test_a_server_that_is_not_http_is_lost():
+    async def answer(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"SSH-2.0-OpenSSH_9.2\r\n")
+        writer.close()
+
+    server = await asyncio.start_server(answer, "127.0.0.1", 0)
+    async with server:
+        address = f"camera+http://127.0.0.1:{server.sockets[0].getsockname()[1]}/"
+        error = await Listener(open_reader(address, "camera-1")).failure()
+    assert error.reason is Reason.LOST
+    assert "does not answer" in error.what
+
+
+async def test_a_camera_faster_than_wanted_shows_the_present(camera: NetworkCamera):
+    """Frames that pile up while the door looks at one are passed over, so that it is never late."""
+    camera.show(background())
+    reader = reader_of(camera, options="?fps=2")
+    async with listening(reader) as listener:
+        old = part(jpeg(background()))
+        camera.send(old * 40)
+        camera.show(showing("PRESENT"))
+        assert await listener.next_payload() == b"PRESENT"
+    assert reader.statistics.frames < 20  # type: ignore[attr-defined] # a camera's, not of every reader
