@@ -32,8 +32,9 @@ from edge.diagnostics import Diagnostics
 from edge.explain import why
 from edge.logs import log_as_json
 from edge.materials import Materials, read_root
-from edge.ports import InputLine, Inputs, LineState, Lock, PortError, Reader
+from edge.ports import Camera, InputLine, Inputs, LineState, Lock, PortError, Reader
 from edge.report import Json, plain_explanation, plain_state, rfc3339
+from edge.snapshots import Snapshots
 from edge.store import Store, StoreError, StoreReason, open_database
 from edge.synchronise import HeldMaterials, LoggedNotices, StoreJournal, plain_sync
 from edge.watchdog import interval_s, notify
@@ -85,6 +86,7 @@ class _Parts:
     diagnostics: Diagnostics
     readers: dict[str, _Attended]
     inputs: Inputs | None
+    snapshots: Snapshots
 
 
 def run(config: EdgeConfig) -> None:
@@ -177,7 +179,9 @@ async def _wire(
 ) -> _Parts:
     clock = await _clock(config, store)
     place = Place(tenant=config.device.tenant, site=config.device.site, door=config.device.door)
-    listeners: list[Diagnostics | SyncEngine] = []
+    cameras = {name: reader for name, reader in readers.items() if isinstance(reader, Camera)}
+    snapshots = Snapshots(config.state_folder, store.epoch, cameras=cameras, limits=config.snapshots)
+    listeners: list[Diagnostics | Snapshots | SyncEngine] = [snapshots]
 
     def journaled(event: Journaled) -> None:
         for listener in listeners:
@@ -200,7 +204,9 @@ async def _wire(
     sync = _synchronisation(config, store, materials, clock)
     attended = {name: _Attended(reader) for name, reader in readers.items()}
     parts_status = _Status(config, clock, store, controller, sync, attended)
-    diagnostics = Diagnostics(config.diagnostics.socket, store, parts_status.plain, parts_status.why)
+    diagnostics = Diagnostics(
+        config.diagnostics.socket, store, parts_status.plain, parts_status.why, snapshots.of_events
+    )
     listeners.extend([diagnostics] if sync is None else [diagnostics, sync.engine])
     return _Parts(
         config=config,
@@ -211,6 +217,7 @@ async def _wire(
         diagnostics=diagnostics,
         readers=attended,
         inputs=inputs,
+        snapshots=snapshots,
     )
 
 
@@ -310,6 +317,7 @@ def _works(parts: _Parts) -> list[Coroutine[None, None, None]]:
     works = [parts.controller.drive_lock(), parts.diagnostics.run(), _keep_house(parts), _feed_watchdog(parts)]
     for name, reader in parts.readers.items():
         works += [parts.controller.drive_feedback(name), _read(parts.controller, reader)]
+    works.append(parts.snapshots.run())
     if parts.inputs is not None:
         works.append(_watch_inputs(parts.controller, parts.inputs))
     if parts.sync is not None:

@@ -30,6 +30,7 @@ IDLE_S: Final = 300.0
 WRITE_DEADLINE_S: Final = 10.0
 
 Status = Callable[[], Awaitable[dict[str, Json]]]
+Pictures = Callable[[], dict[int, list[str]]]
 Why = Callable[[str, int | None], dict[str, Json]]
 
 
@@ -45,13 +46,17 @@ class Diagnostics:
         store: the journal.
         status: gives the daemon's state.
         why: tells what a credential would meet, now or at a Unix millisecond; nothing moves by it.
+        pictures: gives the paths of the pictures that are kept, by the event's number.
     """
 
-    def __init__(self, path: Path, store: Store, status: Status, why: Why) -> None:
+    def __init__(
+        self, path: Path, store: Store, status: Status, why: Why, pictures: Pictures = dict[int, list[str]]
+    ) -> None:
         self._path = path
         self._store = store
         self._status = status
         self._why_at = why
+        self._pictures = pictures
         self._watchers: set[asyncio.Queue[Journaled]] = set()
         self._lost: dict[asyncio.Queue[Journaled], int] = {}
         self._clients = 0
@@ -131,7 +136,8 @@ class Diagnostics:
                 rows = await self._store.events_after(_whole(question, "after", 0, 2**62), limit)
             else:
                 rows = await self._store.newest_events(limit)
-            return {"events": [plain_event(seq, data) for seq, data in rows]}
+            pictures = self._pictures()
+            return {"events": [_pictured(plain_event(seq, data), pictures.get(seq)) for seq, data in rows]}
         if ask == "explain":
             return {"explanation": await self._explain(question)}
         if ask == "why":
@@ -150,7 +156,8 @@ class Diagnostics:
         if not rows:
             raise QuestionError("the journal holds no such event")
         number, data = rows[0]
-        return {**plain_explanation(explain(parse_event(data))), "event": plain_event(number, data)}
+        event = _pictured(plain_event(number, data), self._pictures().get(number))
+        return {**plain_explanation(explain(parse_event(data))), "event": event}
 
     async def _watch(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         lines: asyncio.Queue[Journaled] = asyncio.Queue(WATCHED_LINES)
@@ -175,6 +182,11 @@ class Diagnostics:
             if lost:
                 await _write(writer, {"lost": lost})
             await _write(writer, {"event": plain_journaled(journaled)})
+
+
+def _pictured(event: dict[str, Json], paths: list[str] | None) -> dict[str, Json]:
+    """Name the pictures around an event beside it, if there are any."""
+    return event if paths is None else {**event, "snapshots": [*paths]}
 
 
 def _text(question: dict[str, Json], name: str) -> str:

@@ -8,6 +8,7 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 from edge.ports import Feedback, Medium, Presentation, ReaderError, ReaderInfo, Reason
 from firmware_adapters.address import AdapterError, Address, AddressFault
@@ -15,6 +16,7 @@ from firmware_adapters.camera_process import CameraProcess, WorkerEndedError, st
 from firmware_adapters.camera_records import (
     Begun,
     Idle,
+    Kept,
     Ready,
     Record,
     Seen,
@@ -30,6 +32,8 @@ from firmware_adapters.repeat_filter import RepeatFilter
 MAX_CODE_BYTES = 2953
 # Workers in a row that end before they are ready: then it is the installation, not a frame.
 MOST_FAILED_STARTS = 3
+# The worker hears between two frames, and writes four files of 60 kB.
+PICTURES_DEADLINE_S = 2.0
 
 
 @dataclass(slots=True)
@@ -78,6 +82,7 @@ class CameraReader:
         self._opened = asyncio.Event()
         self._iterating = False
         self._worker: CameraProcess | None = None
+        self._kept: asyncio.Future[int] | None = None
         self._failed_starts = 0
         self.statistics = CameraStatistics()
 
@@ -118,6 +123,24 @@ class CameraReader:
 
     async def show(self, feedback: Feedback) -> None:
         """Do nothing: a camera has no capabilities."""
+
+    def remember_pictures(self) -> None:
+        """Keep the last pictures from the next worker on; see `Camera.remember_pictures`."""
+        self._settings = replace(self._settings, pictures=True)
+
+    async def keep_pictures(self, prefix: Path) -> int:
+        """Write the last pictures; see `Camera.keep_pictures`."""
+        worker = self._worker
+        if worker is None or self._kept is not None or not worker.ask_for_pictures(prefix):
+            return 0
+        self._kept = asyncio.get_running_loop().create_future()
+        try:
+            async with asyncio.timeout(PICTURES_DEADLINE_S):
+                return await self._kept
+        except TimeoutError:
+            return 0
+        finally:
+            self._kept = None
 
     async def aclose(self) -> None:
         """End the worker and the iteration."""
@@ -170,6 +193,8 @@ class CameraReader:
                 self._works()
             case Idle():
                 self._works()
+            case Kept(count=count):
+                self._answer(count)
             case Seen():
                 self._works()
                 return self._presentations_in(record)
@@ -190,8 +215,13 @@ class CameraReader:
         self._pacing.succeeded()
         self._failed_starts = 0
 
+    def _answer(self, count: int) -> None:
+        if self._kept is not None and not self._kept.done():
+            self._kept.set_result(count)
+
     async def _drop_worker(self) -> None:
         self._opened.clear()
+        self._answer(0)
         worker, self._worker = self._worker, None
         if worker is not None:
             await worker.stop()

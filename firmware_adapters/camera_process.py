@@ -9,6 +9,7 @@ import os
 import signal
 import sys
 from dataclasses import replace
+from pathlib import Path
 
 from edge.ports import ReaderError, ReaderLost, Reason
 from firmware_adapters.camera_records import (
@@ -92,9 +93,19 @@ class CameraProcess:
         self._deadline_s = FRAME_DEADLINE_S if isinstance(record, Begun) else SOURCE_DEADLINE_S
         return record
 
+    def ask_for_pictures(self, prefix: Path) -> bool:
+        """Ask the worker to write its last pictures as `prefix`-1.jpg and so on; False when it cannot be asked."""
+        questions = self._process.stdin
+        if questions is None or questions.is_closing():
+            return False
+        questions.write(os.fsencode(prefix) + b"\n")
+        return True
+
     async def stop(self) -> None:
         """End the worker and wait for its end; a second call does nothing."""
         self._transport.close()
+        if self._process.stdin is not None:
+            self._process.stdin.close()
         # It holds nothing that would need an orderly end, and an image library may not let it obey one. Not
         # Process.kill(): that may reap the process before the event loop does, and lose its code.
         if self._pidfd >= 0:
@@ -128,7 +139,7 @@ async def start_worker(settings: Settings) -> CameraProcess:
             "-m",
             "firmware_adapters.camera_worker",
             encode_settings(replace(settings, records_fd=write_fd)),
-            stdin=asyncio.subprocess.DEVNULL,
+            stdin=asyncio.subprocess.PIPE if settings.pictures else asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.DEVNULL,
             stderr=asyncio.subprocess.DEVNULL,
             pass_fds=(write_fd,),

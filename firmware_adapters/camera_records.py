@@ -13,6 +13,8 @@ from typing import TypeAlias
 
 # Eight payloads of a version 40 code in base64, and room: no line is longer.
 MAX_RECORD_BYTES = 65_536
+# A path has 4,096 bytes at most (PATH_MAX); a pipe takes as many at once, whole or not at all (PIPE_BUF).
+MAX_QUESTION_BYTES = 4096
 
 
 class SourceKind(Enum):
@@ -36,6 +38,7 @@ class Settings:
         height: pixels asked of a device.
         fallbacks_per_s: expensive looks a second at most.
         gate: skip frames that show nothing new.
+        pictures: remember the last pictures, to be written when the daemon asks for it on the standard input.
         after: the last file that an earlier worker has begun, None when there was none.
         records_fd: the inherited file descriptor to write records to.
     """
@@ -47,6 +50,7 @@ class Settings:
     height: int
     fallbacks_per_s: int
     gate: bool
+    pictures: bool = False
     after: str | None = None
     records_fd: int = 1
 
@@ -99,6 +103,13 @@ class Idle:
     """No frame is due, and the source is alive."""
 
 
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """The pictures that were asked for are written; `count` of them, 0 when that failed or there are none."""
+
+    count: int
+
+
 class FaultKind(Enum):
     """Why a source cannot be read; the daemon's `edge.ports.Reason` has each of them by the same value."""
 
@@ -131,7 +142,7 @@ class SourceError(Exception):
         self.fault = fault
 
 
-Record: TypeAlias = Ready | Begun | Seen | Unchanged | Unreadable | Idle | Fault
+Record: TypeAlias = Ready | Begun | Seen | Unchanged | Unreadable | Idle | Kept | Fault
 
 
 def encode_settings(settings: Settings) -> str:
@@ -175,4 +186,4 @@ def decode_record(line: bytes) -> Record:
         raise ValueError("not a record of the camera's worker") from error
 
 
-_PLAIN = {kind.__name__: kind for kind in (Ready, Begun, Unchanged, Unreadable, Idle)}
+_PLAIN = {kind.__name__: kind for kind in (Ready, Begun, Unchanged, Unreadable, Idle, Kept)}

@@ -5,10 +5,13 @@ Invariant: its file descriptor for records carries nothing else, and it ends whe
 """
 
 import os
+import select
 import signal
 import sys
+from pathlib import Path
 
 from firmware_adapters.camera_records import (
+    MAX_QUESTION_BYTES,
     Fault,
     FaultKind,
     Record,
@@ -16,6 +19,24 @@ from firmware_adapters.camera_records import (
     decode_settings,
     encode_record,
 )
+
+
+class _Questions:
+    """Takes the daemon's wishes for pictures from the standard input: one path a line, only the last counts."""
+
+    def __init__(self, listening: bool) -> None:  # noqa: FBT001 - what the settings say
+        self._listening = listening
+        self._held = b""
+
+    def next(self) -> Path | None:
+        """Give the path that pictures are wanted under; None while none are."""
+        if not self._listening or not select.select([sys.stdin.fileno()], [], [], 0)[0]:
+            return None
+        data = os.read(sys.stdin.fileno(), MAX_QUESTION_BYTES)
+        if not data:
+            self._listening = False
+        *lines, self._held = (self._held + data).split(b"\n")
+        return Path(os.fsdecode(lines[-1])) if lines else None
 
 
 def main(argument: str) -> None:
@@ -31,7 +52,7 @@ def main(argument: str) -> None:
         try:
             from firmware_adapters.camera_loop import watch  # noqa: PLC0415 - a missing library is told as a record
 
-            watch(settings, tell)
+            watch(settings, tell, _Questions(settings.pictures).next)
         except ImportError as error:
             tell(
                 Fault(
