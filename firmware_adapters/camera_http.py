@@ -6,14 +6,12 @@ Invariant: a frame is the newest that has arrived, and a source that gives none 
 however slowly it drips.
 """
 
-import http.client
 import select
 import socket
 import time
 from collections.abc import Iterator
 from contextlib import closing
 from functools import partial
-from http import HTTPStatus
 from urllib.parse import quote, urlsplit
 
 from firmware_adapters.camera_frames import EARLY_S, Frame, decode_image
@@ -23,6 +21,8 @@ from firmware_adapters.mjpeg_parts import PartCutter, PartError, boundary_of
 # Less than what the daemon grants between two frames (camera_process.SOURCE_DEADLINE_S), so that the fault has a name.
 FRAME_DEADLINE_S = 3.0
 READ_BYTES = 65_536
+# More than any camera's headers.
+MAX_HEAD_BYTES = 16_384
 LEAST_WAIT_S = 0.01
 # What may be read at once to catch up with a source that is faster than this machine: two seconds of it.
 MOST_CATCH_UP_READS = 64
@@ -55,27 +55,31 @@ def http_frames(url: str, *, fps: int) -> Iterator[Frame | None]:
 
 
 class _Stream:
-    """A connection that delivers the parts of one answer."""
+    """A connection that delivers the parts of one answer.
+
+    Asked in HTTP/1.0 (RFC 1945) by hand: an answer is then never chunked, and Python's own client would load TLS and
+    mail into the worker, 6 MB for a request of three lines.
+    """
 
     def __init__(self, url: str) -> None:
         self._url = url
         self._late_s = time.monotonic() + FRAME_DEADLINE_S
         parts = urlsplit(url)
-        host, port = parts.hostname or "", parts.port or http.client.HTTP_PORT
         try:
-            self._socket = socket.create_connection((host, port), timeout=FRAME_DEADLINE_S)
+            self._socket = socket.create_connection((parts.hostname, parts.port or 80), timeout=FRAME_DEADLINE_S)
         except OSError as error:
             raise self._lost(f"cannot be reached ({_plain(error)})") from error
         try:
-            self._answer = self._asked(host, port, f"{parts.path or '/'}{'?' if parts.query else ''}{parts.query}")
-            self._parts = self._cutter()
+            target = quote(f"{parts.path or '/'}{'?' if parts.query else ''}{parts.query}", safe=_UNQUOTED)
+            self._ask(f"GET {target} HTTP/1.0\r\nHost: {parts.netloc}\r\nAccept: multipart/x-mixed-replace\r\n\r\n")
+            head, self._first = self._head()
+            self._parts = self._cutter(head)
         except SourceError:
             self._socket.close()
             raise
 
     def close(self) -> None:
         """Leave."""
-        self._answer.close()
         self._socket.close()
 
     def newest(self) -> bytes:
@@ -95,44 +99,55 @@ class _Stream:
 
     def _more(self) -> list[bytes]:
         """Read once and return the images that are whole by it."""
+        data, self._first = self._first or self._read(), b""
         try:
-            return list(self._parts.feed(self._read()))
+            return list(self._parts.feed(data))
         except PartError as error:
             raise self._lost(f"sends what is no motion JPEG ({error})") from error
 
-    def _asked(self, host: str, port: int, target: str) -> http.client.HTTPResponse:
-        connection = http.client.HTTPConnection(host, port)
-        connection.sock = self._socket
+    def _ask(self, question: str) -> None:
         try:
-            connection.request("GET", quote(target, safe=_UNQUOTED), headers={"Accept": "multipart/x-mixed-replace"})
-            return connection.getresponse()
-        except (OSError, http.client.HTTPException) as error:
-            raise self._lost(f"does not answer ({_plain(error)})") from error
+            self._socket.sendall(question.encode("ascii"))
+        except OSError as error:
+            raise self._lost(f"broke off ({_plain(error)})") from error
 
-    def _cutter(self) -> PartCutter:
-        answer = self._answer
-        if answer.status in {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}:
+    def _head(self) -> tuple[list[str], bytes]:
+        """Read the head of the answer; give its lines, and what came after it."""
+        held = b""
+        while b"\r\n\r\n" not in held:
+            if len(held) > MAX_HEAD_BYTES:
+                raise self._lost("does not answer in HTTP")
+            held += self._read()
+        head, _, rest = held.partition(b"\r\n\r\n")
+        return head.decode("latin-1").split("\r\n"), rest
+
+    def _cutter(self, head: list[str]) -> PartCutter:
+        protocol, _, answer = head[0].partition(" ")
+        if not protocol.startswith("HTTP/"):
+            raise self._lost("does not answer in HTTP")
+        if answer[:3] in {"401", "403"}:
             remedy = "let this door read it without a password: a network of its own between the two protects it"
             raise SourceError(Fault(FaultKind.PERMISSION, f"the camera {self._url} asks for a password", remedy))
-        if answer.status != HTTPStatus.OK:
-            raise self._lost(f"answers {answer.status} {answer.reason}")
-        boundary = boundary_of(answer.headers.get("Content-Type", ""))
-        if boundary is None:
-            what = f"the camera {self._url} serves no motion JPEG but {answer.headers.get('Content-Type')}"
+        if answer[:3] != "200":
+            raise self._lost(f"answers {answer[:80]}")
+        fields = {name.strip().lower(): value.strip() for name, _, value in (line.partition(":") for line in head[1:])}
+        content_type = fields.get("content-type", "")
+        boundary = boundary_of(content_type)
+        if boundary is None or "transfer-encoding" in fields:
+            what = f"the camera {self._url} serves no plain motion JPEG but {content_type[:80] or 'something unnamed'}"
             remedy = "look up the address of its multipart/x-mixed-replace stream in its manual"
             raise SourceError(Fault(FaultKind.UNSUPPORTED, what, remedy))
         return PartCutter(boundary)
 
     def _read(self) -> bytes:
-        if self._answer.isclosed():
-            raise self._lost("delivers no more frames")
+        """Read what there is, waiting no longer than a frame may take."""
         try:
             # Never zero, which would mean not to wait at all and not to time out either.
             self._socket.settimeout(max(LEAST_WAIT_S, self._late_s - time.monotonic()))
-            data = self._answer.read1(READ_BYTES)
+            data = self._socket.recv(READ_BYTES)
         except TimeoutError as error:
             raise self._silent() from error
-        except (OSError, http.client.HTTPException) as error:
+        except OSError as error:
             raise self._lost(f"broke off ({_plain(error)})") from error
         if not data:
             raise self._lost("delivers no more frames")
@@ -148,6 +163,5 @@ class _Stream:
         return SourceError(Fault(FaultKind.LOST, f"the camera {self._url} {what}", remedy))
 
 
-def _plain(error: Exception) -> str:
-    text = error.strerror if isinstance(error, OSError) else str(error)
-    return text or type(error).__name__
+def _plain(error: OSError) -> str:
+    return error.strerror or str(error) or type(error).__name__

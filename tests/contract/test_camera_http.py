@@ -89,7 +89,7 @@ async def test_an_address_that_serves_something_else_is_told_so(camera: NetworkC
     error = await Listener(reader_of(camera)).failure()
     assert error.reason is Reason.UNSUPPORTED
     assert not isinstance(error, ReaderLost)
-    assert "no motion JPEG but text/html" in error.what
+    assert "no plain motion JPEG but text/html" in error.what
 
 
 async def test_a_part_beyond_any_frame_ends_the_stream(camera: NetworkCamera):
@@ -141,20 +141,33 @@ async def test_a_server_that_accepts_and_says_nothing_is_cut_off():
         error = await Listener(open_reader(address, "camera-1")).failure()
     assert isinstance(error, ReaderError)
     assert error.reason is Reason.LOST
-    assert "does not answer" in error.what
+    assert "has delivered no frame for 3 s" in error.what
 
 
-async def test_a_server_that_is_not_http_is_lost():
-    async def answer(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        writer.write(b"SSH-2.0-OpenSSH_9.2\r\n")
+@pytest.mark.parametrize(
+    ("answer", "said"),
+    [
+        (b"SSH-2.0-OpenSSH_9.2\r\n\r\n", "does not answer in HTTP"),
+        (b"HTTP/1.0 200 OK\r\n" + b"X: y\r\n" * 5000, "does not answer in HTTP"),
+        (b"HTTP/1.0 200 OK\r\n", "delivers no more frames"),
+        (b"HTTP/1.1 200 OK\r\n\r\n", "but something unnamed"),
+        (
+            b"HTTP/1.1 200 OK\r\nContent-Type: multipart/x; boundary=a\r\nTransfer-Encoding: chunked\r\n\r\n",
+            "serves no plain motion JPEG",
+        ),
+    ],
+    ids=["another protocol", "endless head", "cut head", "no type", "chunked"],
+)
+async def test_an_answer_that_is_none_is_told(answer: bytes, said: str):
+    async def speak(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(answer)
         writer.close()
 
-    server = await asyncio.start_server(answer, "127.0.0.1", 0)
+    server = await asyncio.start_server(speak, "127.0.0.1", 0)
     async with server:
         address = f"camera+http://127.0.0.1:{server.sockets[0].getsockname()[1]}/"
         error = await Listener(open_reader(address, "camera-1")).failure()
-    assert error.reason is Reason.LOST
-    assert "does not answer" in error.what
+    assert said in error.what
 
 
 async def test_a_camera_faster_than_wanted_shows_the_present(camera: NetworkCamera):
