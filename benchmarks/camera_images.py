@@ -22,7 +22,7 @@ _Light: TypeAlias = npt.NDArray[np.float32]
 WIDTH: Final = 1280
 HEIGHT: Final = 720
 PAYLOAD_CHARACTERS: Final = 400
-"""What a rotating pass has; a code of version 12, 65 modules."""
+"""What a rotating pass has; a code of version 11, 61 modules."""
 _ALPHABET: Final = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ $%*+-./:"
 _SHARPER: Final = 4
 """Codes are drawn so many times larger and averaged down, as a lens does."""
