@@ -32,8 +32,10 @@ SOURCE_DEADLINE_S = 5.0
 # A killed process is gone at once, unless its driver holds it.
 END_DEADLINE_S = 1.0
 
-# One thread a library (the other cores have other work), no chatter, no image of more pixels than any camera's.
+# One thread a library (the other cores have other work), no chatter, no image of more pixels than any camera's, and
+# whole frames given back to the system at once (mallopt(3), M_MMAP_THRESHOLD): 3 MB of 60.
 _ENVIRONMENT = {
+    "MALLOC_MMAP_THRESHOLD_": "500000",
     "OMP_NUM_THREADS": "1",
     "OPENBLAS_NUM_THREADS": "1",
     "OPENCV_IO_MAX_IMAGE_PIXELS": "33177600",
