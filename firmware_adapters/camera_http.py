@@ -24,8 +24,8 @@ READ_BYTES = 65_536
 # More than any camera's headers.
 MAX_HEAD_BYTES = 16_384
 LEAST_WAIT_S = 0.01
-# What may be read at once to catch up with a source that is faster than this machine: two seconds of it.
-MOST_CATCH_UP_READS = 64
+# How long to read on for the newest frame where a source is faster than this machine.
+CATCH_UP_S = 0.25
 # What an address may have unquoted besides letters and digits (RFC 3986 §3.3, §3.4).
 _UNQUOTED = "/?:@!$&'()*+,;=~-._"
 
@@ -45,11 +45,8 @@ def http_frames(url: str, *, fps: int) -> Iterator[Frame | None]:
         due_s = time.monotonic()
         count = 0
         while True:
-            jpeg = stream.newest()
-            now_s = time.monotonic()
-            if now_s < due_s - EARLY_S:
-                continue
-            due_s = max(due_s, now_s) + 1 / fps
+            jpeg = stream.newest(not_before_s=due_s - EARLY_S)
+            due_s = max(due_s, time.monotonic()) + 1 / fps
             count += 1
             yield Frame(str(count), partial(decode_image, jpeg))
 
@@ -82,12 +79,11 @@ class _Stream:
         """Leave."""
         self._socket.close()
 
-    def newest(self) -> bytes:
-        """Return the last image that has arrived whole, waiting for one when there is none."""
+    def newest(self, *, not_before_s: float) -> bytes:
+        """Return the last image that has arrived whole at `not_before_s` (monotonic), or the first after it."""
         newest: bytes | None = None
-        reads = 0
-        while newest is None or (reads < MOST_CATCH_UP_READS and select.select([self._socket], [], [], 0)[0]):
-            reads += 1
+        end_s = max(not_before_s, time.monotonic()) + CATCH_UP_S
+        while newest is None or (time.monotonic() < end_s and self._has_more(not_before_s)):
             try:
                 *_, newest = [newest, *self._more()]
             except SourceError:
@@ -96,6 +92,9 @@ class _Stream:
                 break  # met again at the next call
         self._late_s = time.monotonic() + FRAME_DEADLINE_S
         return newest
+
+    def _has_more(self, until_s: float) -> bool:
+        return bool(select.select([self._socket], [], [], max(0.0, until_s - time.monotonic()))[0])
 
     def _more(self) -> list[bytes]:
         """Read once and return the images that are whole by it."""

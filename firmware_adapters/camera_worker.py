@@ -20,21 +20,24 @@ from firmware_adapters.camera_records import (
     encode_record,
 )
 
+STDIN = 0
 
-class _Questions:
-    """Takes the daemon's wishes for pictures from the standard input: one path a line, only the last counts."""
 
-    def __init__(self, listening: bool) -> None:  # noqa: FBT001 - what the settings say
-        self._listening = listening
+class Questions:
+    """Takes the daemon's wishes for pictures from a pipe: one path a line, only the last counts."""
+
+    def __init__(self, file: int | None) -> None:
+        """Listen on a file descriptor, None for never."""
+        self._file = file
         self._held = b""
 
     def next(self) -> Path | None:
         """Give the path that pictures are wanted under; None while none are."""
-        if not self._listening or not select.select([sys.stdin.fileno()], [], [], 0)[0]:
+        if self._file is None or not select.select([self._file], [], [], 0)[0]:
             return None
-        data = os.read(sys.stdin.fileno(), MAX_QUESTION_BYTES)
-        if not data:
-            self._listening = False
+        data = os.read(self._file, MAX_QUESTION_BYTES)
+        if not data:  # the daemon is gone, which the records' end tells soon
+            self._file = None
         *lines, self._held = (self._held + data).split(b"\n")
         return Path(os.fsdecode(lines[-1])) if lines else None
 
@@ -52,7 +55,7 @@ def main(argument: str) -> None:
         try:
             from firmware_adapters.camera_loop import watch  # noqa: PLC0415 - a missing library is told as a record
 
-            watch(settings, tell, _Questions(settings.pictures).next)
+            watch(settings, tell, Questions(STDIN if settings.pictures else None).next)
         except ImportError as error:
             tell(
                 Fault(

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -9,6 +12,7 @@ from firmware_adapters.camera_csi import csi_frames, luma
 from firmware_adapters.camera_records import FaultKind, SourceError
 from firmware_adapters.qr_decode import decode_frame
 from tests.support.images import HEIGHT, WIDTH, code, frame_with
+from tests.support.readers import PICAMERA2
 
 
 def yuv420(gray: np.ndarray, stride: int) -> np.ndarray:
@@ -37,6 +41,26 @@ def test_a_buffer_with_just_the_brightness_is_enough_and_a_byte_less_is_not():
 @pytest.mark.parametrize(("width", "height", "stride"), [(4, 3, 3), (0, 3, 4), (3, 0, 4), (3, -1, 4)])
 def test_a_layout_that_cannot_be_is_none(width: int, height: int, stride: int):
     assert luma(np.zeros(100, dtype=np.uint8), width=width, height=height, stride=stride) is None
+
+
+def test_frames_come_until_the_camera_is_gone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    (tmp_path / "picamera2.py").write_text(PICAMERA2)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setenv("TEST_CSI", str(tmp_path))
+    (tmp_path / "plugged").touch()
+    (tmp_path / "1.y").write_bytes(frame_with(code("CSI")).tobytes())
+    frames = csi_frames("0", fps=60, width=WIDTH, height=HEIGHT)
+    frame = next(frames)
+    assert frame is not None
+    gray = frame.load()
+    assert gray is not None
+    assert decode_frame(gray) == [b"CSI"]
+    (tmp_path / "plugged").unlink()
+    with pytest.raises(SourceError) as caught:
+        next(frames)
+    sys.modules.pop("picamera2")
+    assert caught.value.fault.kind is FaultKind.LOST
+    assert "Camera frontend has timed out" in caught.value.fault.what
 
 
 def test_a_missing_picamera2_is_told_with_its_remedy():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 from pathlib import Path
 
 import pytest
@@ -19,6 +20,7 @@ from firmware_adapters.camera_records import (
     Fault,
     FaultKind,
     Idle,
+    Kept,
     Ready,
     Record,
     Seen,
@@ -32,7 +34,7 @@ from firmware_adapters.camera_records import (
     encode_record,
     encode_settings,
 )
-from firmware_adapters.camera_worker import main
+from firmware_adapters.camera_worker import Questions, main
 from tests.support.images import code, frame_with, png
 
 RECORDS: list[Record] = [
@@ -44,13 +46,14 @@ RECORDS: list[Record] = [
     Unchanged(7),
     Unreadable(),
     Idle(),
+    Kept(4),
     Fault(FaultKind.LOST, "it is gone", "plug it in"),
 ]
 
 
 def settings(folder: Path, **changes: object) -> Settings:
     usual = {"source": SourceKind.FILES, "fps": 60, "width": 0, "height": 0, "fallbacks_per_s": 2, "gate": True}
-    return Settings(place=str(folder), **(usual | changes))  # type: ignore[arg-type]
+    return Settings(**({"place": str(folder)} | usual | changes))  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("record", RECORDS, ids=lambda record: type(record).__name__)
@@ -144,6 +147,54 @@ def test_a_still_scene_that_not_every_way_of_looking_has_seen_is_decoded_again(t
     assert found.fallback
     assert found.at_ms - seen[0].at_ms >= 300
     assert any(isinstance(record, Unchanged) for record in records)
+
+
+@pytest.mark.parametrize(("pictures", "count"), [(True, 1), (False, 0)])
+def test_pictures_are_kept_when_they_are_asked_for_between_two_frames(
+    tmp_path: Path,
+    pictures: bool,  # noqa: FBT001 - of the settings
+    count: int,
+):
+    (tmp_path / "1.png").write_bytes(png(frame_with(code("KEPT"))))
+    asked = iter([tmp_path / "event", tmp_path / "none" / "event"])
+    records: list[Record] = []
+
+    def tell(record: Record) -> None:
+        records.append(record)
+        if sum(isinstance(each, Kept) for each in records) == 2:
+            raise _EnoughError
+
+    with pytest.raises(_EnoughError):
+        watch(settings(tmp_path, pictures=pictures), tell, lambda: next(asked, None))
+    assert [record.count for record in records if isinstance(record, Kept)] == [count, 0]
+    assert len(list(tmp_path.glob("event-*.jpg"))) == count
+
+
+def test_of_the_wishes_for_pictures_the_last_counts_and_half_a_one_waits():
+    read_fd, write_fd = os.pipe()
+    questions = Questions(read_fd)
+    assert questions.next() is None
+    os.write(write_fd, b"/first\n/second\n/thi")
+    assert questions.next() == Path("/second")
+    assert questions.next() is None
+    os.write(write_fd, b"rd\n")
+    assert questions.next() == Path("/third")
+    os.close(write_fd)
+    assert questions.next() is None
+    os.close(read_fd)
+    assert questions.next() is None
+    assert Questions(None).next() is None
+
+
+def test_every_kind_of_source_is_watched():
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+    for kind, place, said in (
+        (SourceKind.HTTP, f"http://127.0.0.1:{port}/", "cannot be reached"),
+        (SourceKind.CSI, "0", "picamera2"),
+    ):
+        with pytest.raises(SourceError, match=said):
+            watch(settings(Path(place), source=kind, place=place), lambda _: None)
 
 
 def test_a_source_that_fails_ends_the_watching(tmp_path: Path):
