@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import TYPE_CHECKING
 
 import pytest
@@ -104,17 +103,10 @@ async def test_a_camera_that_drips_for_ever_is_cut_off(camera: NetworkCamera):
     async with listening(reader_of(camera)) as listener:
         camera.manner.live = False
         camera.send(b"--frame-boundary\r\nContent-Length: 5000000\r\n\r\n")
-        dripping = asyncio.create_task(_drip(camera))
+        camera.manner.drip = b"x"
         error = await listener.failure()
-        dripping.cancel()
     assert isinstance(error, ReaderLost)
     assert "has delivered no frame for 3 s" in error.what
-
-
-async def _drip(camera: NetworkCamera) -> None:
-    while True:
-        camera.send(b"x")
-        await asyncio.sleep(0.2)
 
 
 async def test_a_camera_faster_than_wanted_shows_the_present(camera: NetworkCamera):

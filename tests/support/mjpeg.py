@@ -45,12 +45,14 @@ class Manner:
 
     Attributes:
         live: the last frame shown is sent again and again, as a camera does.
+        drip: bytes that are sent again and again instead.
     """
 
     status: int = 200
     content_type: str = f"multipart/x-mixed-replace; boundary={BOUNDARY}"
     protocol: str = "HTTP/1.0"
     live: bool = True
+    drip: bytes = b""
     asked: list[str] = field(default_factory=list)
 
 
@@ -143,7 +145,7 @@ class NetworkCamera:
                 try:
                     sent = sending.get(timeout=FRAME_S)
                 except Empty:
-                    connection.sendall(self._last)
+                    connection.sendall(self.manner.drip or self._last)
                     continue
                 if self._watching is not connection:
                     sending.put(sent)
