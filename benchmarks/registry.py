@@ -6,17 +6,17 @@ Invariant: a name here is a name in docs/performance.md (tests/core/test_benchma
 from collections.abc import Callable, Iterable
 from functools import partial
 from importlib import import_module
-from typing import Final
+from typing import Any, Final
 
 from benchmarks.result import Result
 
 
-def _run(module: str, function: str) -> Iterable[Result]:
-    results: Iterable[Result] = getattr(import_module(f"benchmarks.{module}"), function)()
+def _run(module: str, function: str, **given: Any) -> Iterable[Result]:  # noqa: ANN401 - what the benchmark takes
+    results: Iterable[Result] = getattr(import_module(f"benchmarks.{module}"), function)(**given)
     return results
 
 
-BENCHMARKS: Final[dict[str, Callable[[], Iterable[Result]]]] = {
+BENCHMARKS: Final[dict[str, Callable[..., Iterable[Result]]]] = {
     "verify": partial(_run, "verify", "cold"),
     "verify-cached": partial(_run, "verify", "cached"),
     "tap": partial(_run, "tap", "run"),
@@ -28,6 +28,8 @@ BENCHMARKS: Final[dict[str, Callable[[], Iterable[Result]]]] = {
     "roster-delta": partial(_run, "roster", "change"),
     "policy": partial(_run, "policy", "run"),
     "ingest": partial(_run, "ingest", "run"),
+    "camera": partial(_run, "camera", "run"),
+    "daemon-idle-cpu": partial(_run, "camera", "idle"),
     "daemon-start": partial(_run, "start", "run"),
 }
 """What `script/bench` runs, in this order."""

@@ -14,6 +14,7 @@ import tempfile
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -77,7 +78,39 @@ def run() -> Iterable[Result]:
     )
 
 
-def _make_door(folder: Path) -> None:
+@dataclass(frozen=True, slots=True)
+class DaemonUse:
+    """What a daemon and its processes used: of one core while it was measured, and of memory at the end."""
+
+    core_percent: float
+    rss_mb: float
+
+
+def daemon_use(reader: str, *, measure_s: float) -> DaemonUse:
+    """Run the daemon with one reader and measure what it uses, once everything is loaded."""
+    folder = Path(tempfile.mkdtemp(prefix="doorward-bench-"))
+    try:
+        _make_door(folder, reader)
+        with _daemon(folder) as process:
+            time.sleep(SETTLE_S)
+            began_s, used_s = time.perf_counter(), _processor_s(process.pid)
+            time.sleep(measure_s)
+            share = (_processor_s(process.pid) - used_s) / (time.perf_counter() - began_s)
+            return DaemonUse(100 * share, sum(_rss_mb(pid) for pid in (process.pid, *_children(process.pid))))
+    finally:
+        shutil.rmtree(folder)
+
+
+def _processor_s(pid: int) -> float:
+    """Give the processor time of a process and its children (proc_pid_stat(5), utime and stime)."""
+    ticks = 0
+    for each in (pid, *_children(pid)):
+        fields = Path(f"/proc/{each}/stat").read_text().rpartition(")")[2].split()
+        ticks += int(fields[11]) + int(fields[12])
+    return ticks / os.sysconf("SC_CLK_TCK")
+
+
+def _make_door(folder: Path, reader: str | None = None) -> None:
     now_s = int(time.time())
     root = Ed25519Signer(os.urandom(32))
     signers = {purpose: Ed25519Signer(os.urandom(32)) for purpose in (KeyPurpose.STATUS, KeyPurpose.POLICY)}
@@ -111,7 +144,7 @@ def _make_door(folder: Path) -> None:
         lock=AddressConfig(url=f"simulated://{folder / 'door'}"),
         inputs=AddressConfig(url=f"simulated://{folder / 'door'}"),
         diagnostics=DiagnosticsConfig(socket=folder / "diag.sock"),
-        readers=(ReaderConfig(id="camera", url=f"camera+files://{folder / 'frames'}?fps=15"),),
+        readers=(ReaderConfig(id="camera", url=reader or f"camera+files://{folder / 'frames'}?fps=15"),),
         clock=ClockConfig(offset_file=folder / "clock-offset-ms"),
     )
     (folder / "edge.toml").write_text(render_config(config))

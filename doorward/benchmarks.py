@@ -6,6 +6,7 @@ Must not: judge a figure.
 
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 from typing import Final, Protocol, cast
@@ -26,7 +27,10 @@ class Result(Protocol):
         ...
 
 
-Benchmarks = Mapping[str, Callable[[], Iterable[Result]]]
+Benchmarks = Mapping[str, Callable[..., Iterable[Result]]]
+"""By name; the camera's takes `images`, a folder, the others nothing."""
+
+CAMERA: Final = "camera"
 
 
 def find_benchmarks(source: Path = SOURCE) -> Benchmarks:
@@ -60,6 +64,20 @@ def choose(benchmarks: Benchmarks, names: Sequence[str]) -> Benchmarks:
             remedy=f"choose of: {', '.join(benchmarks)}",
         )
     return {name: benchmarks[name] for name in names} if names else benchmarks
+
+
+def with_images(benchmarks: Benchmarks, images: Path | None) -> Benchmarks:
+    """Let the camera's benchmark read the images of a folder; None leaves it its own.
+
+    Raises:
+        CliError: UNUSABLE when there is no such folder.
+    """
+    if images is None or CAMERA not in benchmarks:
+        return benchmarks
+    if not images.is_dir():
+        what = f"there is no folder {images} to read images from"
+        raise CliError(ExitCode.UNUSABLE, what=what, remedy="name one with --images, or leave it out")
+    return {**benchmarks, CAMERA: partial(benchmarks[CAMERA], images=images)}
 
 
 def row(record: Mapping[str, Json]) -> tuple[str, ...]:

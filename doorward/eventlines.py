@@ -39,6 +39,8 @@ def _details(event: Answer) -> str:
         parts.append(f"{of} {event['credential']}")
     if "count" in event:
         parts.append(f"{event['count']} times")
+    if "snapshots" in event:
+        parts.append("pictures " + " ".join(event["snapshots"]))
     if "elapsed_ms" in event:
         parts.append(f"{event['elapsed_ms']:.1f} ms")
     return "  ".join(parts)

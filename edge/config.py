@@ -23,6 +23,7 @@ from edge.config_types import (
     KnownSchemes,
     LimitsConfig,
     ReaderConfig,
+    SnapshotsConfig,
 )
 from edge.toml_tables import Problem, TomlText
 
@@ -39,6 +40,7 @@ __all__ = [
     "LimitsConfig",
     "Problem",
     "ReaderConfig",
+    "SnapshotsConfig",
     "load_config",
     "render_config",
 ]

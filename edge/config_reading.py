@@ -22,6 +22,7 @@ from edge.config_types import (
     KnownSchemes,
     LimitsConfig,
     ReaderConfig,
+    SnapshotsConfig,
 )
 from edge.toml_tables import Table, TomlText, shown
 from wire.errors import WireError
@@ -34,7 +35,21 @@ MAX_SOCKET_BYTES: Final = 107
 
 _SMALLEST_JOURNAL: Final = 1_000
 _LARGEST_JOURNAL: Final = 10_000_000
-_SECTIONS: Final = ("device", "paths", "cloud", "reader", "lock", "inputs", "clock", "limits", "diagnostics")
+_LONGEST_HOURS: Final = 720
+"""A month: nobody needs a picture of who came in for longer, and many laws allow less."""
+_LARGEST_SNAPSHOTS_MB: Final = 10_000
+_SECTIONS: Final = (
+    "device",
+    "paths",
+    "cloud",
+    "reader",
+    "lock",
+    "inputs",
+    "clock",
+    "limits",
+    "snapshots",
+    "diagnostics",
+)
 _NAME: Final = f"1 to {MAX_NAME_CHARACTERS} of a-z, 0-9 and -"
 
 T = TypeVar("T")
@@ -65,7 +80,7 @@ class Reading:
         readers = self._readers(None if known is None else known.readers, lock)
         inputs = self._address("inputs", None if known is None else known.inputs) if "inputs" in self._left else None
         clock = self._clock(lock)
-        limits, diagnostics = self._limits(), self._diagnostics(state)
+        limits, snapshots, diagnostics = self._limits(), self._snapshots(), self._diagnostics(state)
         for name in self._left:
             expected = f"one of the sections {', '.join(_SECTIONS)}"
             self._toml.wrong((name,), expected=expected, got="a name that nobody reads")
@@ -81,6 +96,7 @@ class Reading:
             cloud=cloud,
             clock=clock,
             limits=limits,
+            snapshots=snapshots,
         )
 
     def _table(self, name: str) -> Table:
@@ -171,6 +187,14 @@ class Reading:
         )
         table.close()
         return LimitsConfig(journal_max_events=most)
+
+    def _snapshots(self) -> SnapshotsConfig:
+        table = self._table("snapshots")
+        usual = SnapshotsConfig()
+        hours = table.number("keep_hours", minimum=0, maximum=_LONGEST_HOURS, default=usual.keep_hours)
+        most_mb = table.number("most_mb", minimum=1, maximum=_LARGEST_SNAPSHOTS_MB, default=usual.most_mb)
+        table.close()
+        return SnapshotsConfig(keep_hours=hours, most_mb=most_mb)
 
     def _diagnostics(self, state: Path | None) -> DiagnosticsConfig | None:
         table = self._table("diagnostics")

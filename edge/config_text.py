@@ -45,6 +45,9 @@ def render_config(config: EdgeConfig) -> str:
     sections.append(_section("[clock]", "rtc: whether this machine keeps the time without power", source))
     most = {"journal_max_events": str(config.limits.journal_max_events)}
     sections.append(_section("[limits]", "events kept while the cloud cannot be reached", most))
+    if config.snapshots.keep_hours:
+        kept = {each.name: str(getattr(config.snapshots, each.name)) for each in fields(config.snapshots)}
+        sections.append(_section("[snapshots]", "pictures of cameras around an event, kept on this door only", kept))
     sections.append(_section("[diagnostics]", "where doorward diag asks", _texts(config.diagnostics)))
     return "\n".join(sections)
 

@@ -81,6 +81,14 @@ class LimitsConfig:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SnapshotsConfig:
+    """For how many hours pictures around an event are kept, 0 for none, and how large they may be together."""
+
+    keep_hours: int = 0
+    most_mb: int = 200
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class DiagnosticsConfig:
     """Where a technician asks."""
 
@@ -100,6 +108,7 @@ class EdgeConfig:
     cloud: CloudConfig | None = None
     clock: ClockConfig = field(default_factory=ClockConfig)
     limits: LimitsConfig = field(default_factory=LimitsConfig)
+    snapshots: SnapshotsConfig = field(default_factory=SnapshotsConfig)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

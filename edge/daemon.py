@@ -32,9 +32,10 @@ from edge.database import REPLAY_HORIZON, Identity, Journaled
 from edge.diagnostics import Diagnostics
 from edge.logs import log_as_json
 from edge.materials import Materials, read_root
-from edge.ports import Home, Inputs, Lock, Reader
+from edge.ports import Camera, Home, Inputs, Lock, Reader
 from edge.recorder import FLUSHED_EVERY_S
 from edge.report import Json
+from edge.snapshots import Snapshots
 from edge.store import Store, StoreError, StoreReason, open_database
 from edge.synchronise import HeldMaterials, LoggedNotices, StoreJournal, plain_sync
 from edge.upkeep import FLOOR, feed_watchdog, keep_house, recall_known
@@ -73,6 +74,7 @@ class _Parts:
     diagnostics: Diagnostics
     readers: dict[str, Attended]
     inputs: Inputs | None
+    snapshots: Snapshots
 
 
 def run(config: EdgeConfig) -> None:
@@ -179,7 +181,9 @@ async def _wire(
 ) -> _Parts:
     clock = await _clock(config, store)
     place = Place(tenant=config.device.tenant, site=config.device.site, door=config.device.door)
-    listeners: list[Diagnostics | SyncEngine] = []
+    cameras = {name: reader for name, reader in readers.items() if isinstance(reader, Camera)}
+    snapshots = Snapshots(config.state_folder, store.epoch, cameras=cameras, limits=config.snapshots)
+    listeners: list[Diagnostics | Snapshots | SyncEngine] = [snapshots]
 
     def journaled(event: Journaled) -> None:
         for listener in listeners:
@@ -205,7 +209,9 @@ async def _wire(
     attended = {name: Attended(reader) for name, reader in readers.items()}
     synchronised = None if sync is None else _plain_sync(sync.engine)
     answers = Answers(config, clock, store, controller, materials, attended, synchronised)
-    diagnostics = Diagnostics(config.diagnostics.socket, store, answers.status, answers.why, answers.deliver)
+    diagnostics = Diagnostics(
+        config.diagnostics.socket, store, answers.status, answers.why, answers.deliver, snapshots.of_events
+    )
     listeners.extend([diagnostics] if sync is None else [diagnostics, sync.engine])
     return _Parts(
         config=config,
@@ -216,6 +222,7 @@ async def _wire(
         diagnostics=diagnostics,
         readers=attended,
         inputs=inputs,
+        snapshots=snapshots,
     )
 
 
@@ -274,7 +281,7 @@ def _plain_sync(engine: SyncEngine) -> Callable[[], Awaitable[dict[str, Json]]]:
 
 def _works(parts: _Parts) -> list[Coroutine[None, None, None]]:
     controller = parts.controller
-    works = [controller.drive_lock(), controller.drive_pins(), parts.diagnostics.run()]
+    works = [controller.drive_lock(), controller.drive_pins(), parts.diagnostics.run(), parts.snapshots.run()]
     works += [keep_house(parts.store, parts.clock), feed_watchdog(parts.store)]
     works.append(_keep_recording(controller))
     for name, attended in parts.readers.items():

@@ -35,6 +35,7 @@ IDLE_S: Final = 300.0
 WRITE_DEADLINE_S: Final = 10.0
 
 Status = Callable[[], Awaitable[dict[str, Json]]]
+Pictures = Callable[[], dict[int, list[str]]]
 Why = Callable[[str, int | None, str | None], dict[str, Json]]
 Deliver = Callable[[bytes], Awaitable[dict[str, Json]]]
 
@@ -48,14 +49,24 @@ class Diagnostics:
         status: gives the daemon's state.
         why: tells what a credential would meet, now or at a Unix millisecond, at a reader; nothing moves by it.
         deliver: takes a signed command to the core and tells what became of it.
+        pictures: gives the paths of the pictures that are kept, by the event's number.
     """
 
-    def __init__(self, path: Path, store: Store, status: Status, why: Why, deliver: Deliver) -> None:
+    def __init__(
+        self,
+        path: Path,
+        store: Store,
+        status: Status,
+        why: Why,
+        deliver: Deliver,
+        pictures: Pictures = dict[int, list[str]],
+    ) -> None:
         self._path = path
         self._store = store
         self._status = status
         self._why_at = why
         self._deliver = deliver
+        self._pictures = pictures
         self._watchers: set[asyncio.Queue[Journaled]] = set()
         self._lost: dict[asyncio.Queue[Journaled], int] = {}
         self._clients = 0
@@ -135,7 +146,8 @@ class Diagnostics:
                 rows = await self._store.events_after(_whole(question, "after", 0, 2**62), limit)
             else:
                 rows = await self._store.newest_events(limit)
-            return {"events": [plain_event(seq, data) for seq, data in rows]}
+            pictures = self._pictures()
+            return {"events": [_pictured(plain_event(seq, data), pictures.get(seq)) for seq, data in rows]}
         if ask == "explain":
             return {"explanation": await self._explain(question)}
         if ask == "why":
@@ -157,7 +169,8 @@ class Diagnostics:
         if not rows:
             raise QuestionError("the journal holds no such event")
         number, data = rows[0]
-        return {**plain_explanation(explain(parse_event(data))), "event": plain_event(number, data)}
+        event = _pictured(plain_event(number, data), self._pictures().get(number))
+        return {**plain_explanation(explain(parse_event(data))), "event": event}
 
     async def _watch(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         lines: asyncio.Queue[Journaled] = asyncio.Queue(WATCHED_LINES)
@@ -182,6 +195,11 @@ class Diagnostics:
             if lost:
                 await _write(writer, {"lost": lost})
             await _write(writer, {"event": plain_journaled(journaled)})
+
+
+def _pictured(event: dict[str, Json], paths: list[str] | None) -> dict[str, Json]:
+    """Name the pictures around an event beside it, if there are any."""
+    return event if paths is None else {**event, "snapshots": [*paths]}
 
 
 def _text(question: dict[str, Json], name: str) -> str:

@@ -10,13 +10,14 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
-from typing import Protocol, TypeAlias
+from typing import Protocol, TypeAlias, runtime_checkable
 
 from edge.core.credential import Form, Medium, PinEntry, Presentation
 from edge.core.door_state import InputLine, LineState
 from edge.core.effects import Feedback
 
 __all__ = [
+    "Camera",
     "Capability",
     "Feedback",
     "Form",
@@ -161,6 +162,25 @@ class Reader(Protocol):
 
     async def aclose(self) -> None:
         """Release the device and end the iteration; a second call does nothing."""
+        ...
+
+
+@runtime_checkable
+class Camera(Protocol):
+    """What a reader that sees can do besides reading."""
+
+    def remember_pictures(self) -> None:
+        """Keep the last few pictures in memory; called before the reader is iterated, or it keeps none."""
+        ...
+
+    async def keep_pictures(self, prefix: Path) -> int:
+        """Write the pictures in memory, oldest first, as `prefix`-1.jpg and so on, for the owner of the files alone.
+
+        Codes that were read are covered in them. The folder is there already.
+
+        Returns:
+            How many there are; 0 when there are none, or they cannot be written in time.
+        """
         ...
 
 

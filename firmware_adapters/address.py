@@ -67,12 +67,14 @@ class Address:
         scheme: lower case.
         path: what follows the scheme, percent-decoded: an absolute path, or a bare name as in `camera:0`.
         options: every option of the scheme with its value, given or default.
+        host: the device's host and perhaps port, of a scheme that has one; else empty.
     """
 
     url: str
     scheme: str
     path: str
     options: Mapping[str, int]
+    host: str = ""
 
 
 def scheme_of(url: str) -> str:
@@ -103,33 +105,56 @@ def scheme_of(url: str) -> str:
     return scheme.lower()
 
 
-def parse_address(url: str, *, known: Mapping[str, Option], example: str) -> Address:
+def parse_address(url: str, *, known: Mapping[str, Option], example: str, remote: bool = False) -> Address:
     """Check a device address against the options of its scheme.
 
     Args:
         url: the address as configured.
         known: the options of this scheme by name.
         example: a right address of this scheme, quoted in errors.
+        remote: whether the device is at a host of the network.
 
     Raises:
         AdapterError: anything else than a path (or a bare name) and known options in their ranges.
     """
     scheme = scheme_of(url)
     split = _split(url, example)
-    if split.netloc:
+    if remote:
+        _check_host(url, split, example)
+    elif split.netloc:
         raise AdapterError(
             AddressFault.MALFORMED,
             what=f"the device address {url!r} has two slashes, so {split.netloc!r} reads as a host name",
             remedy=f"use three, as in {example}",
         )
     path = unquote(split.path)
-    if not path or path == "/" or "\x00" in path or split.fragment:
+    unnamed = not remote and path in {"", "/"}
+    if unnamed or "\x00" in path or split.fragment:
         raise AdapterError(
             AddressFault.MALFORMED,
             what=f"the device address {url!r} names no device",
             remedy=f"write it like {example}",
         )
-    return Address(url, scheme, path, _options(url, split.query, known))
+    return Address(url, scheme, path, _options(url, split.query, known), split.netloc)
+
+
+def _check_host(url: str, split: SplitResult, example: str) -> None:
+    if "@" in split.netloc:  # not quoted: it may hold a password
+        raise AdapterError(
+            AddressFault.MALFORMED,
+            what=f"a {split.scheme}: address carries a user name or password, which the configuration must not hold",
+            remedy=f"give the device a network of its own with the door and write the address like {example}",
+        )
+    try:
+        named = bool(split.hostname) and split.port != 0
+    except ValueError:
+        named = False
+    if not named:
+        raise AdapterError(
+            AddressFault.MALFORMED,
+            what=f"the device address {url!r} names no host",
+            remedy=f"write it like {example}",
+        )
 
 
 def _split(url: str, example: str) -> SplitResult:

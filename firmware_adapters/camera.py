@@ -8,11 +8,23 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 from edge.ports import Feedback, Medium, Presentation, ReaderError, ReaderInfo, Reason
-from firmware_adapters.address import Address
+from firmware_adapters.address import AdapterError, Address, AddressFault
 from firmware_adapters.camera_process import CameraProcess, start_worker
-from firmware_adapters.camera_records import Begun, Idle, Ready, Record, Seen, Settings, Unchanged, Unreadable
+from firmware_adapters.camera_records import (
+    Begun,
+    Idle,
+    Kept,
+    Ready,
+    Record,
+    Seen,
+    Settings,
+    SourceKind,
+    Unchanged,
+    Unreadable,
+)
 from firmware_adapters.driver_process import DriverEndedError
 from firmware_adapters.pacing import ReopenPacing
 from firmware_adapters.repeat_filter import RepeatFilter
@@ -21,6 +33,8 @@ from firmware_adapters.repeat_filter import RepeatFilter
 MAX_CODE_BYTES = 2953
 # Workers in a row that end before they are ready: then it is the installation, not a frame.
 MOST_FAILED_STARTS = 3
+# The worker hears between two frames, and writes four files of 60 kB.
+PICTURES_DEADLINE_S = 2.0
 
 
 @dataclass(slots=True)
@@ -31,12 +45,12 @@ class CameraStatistics:
         frames: frames looked at.
         unchanged: of these, skipped because nothing had moved.
         unreadable: of these, not an image.
-        fallbacks: of these, looked at by zbar as well.
+        fallbacks: of these, looked at in one of the expensive ways as well.
         codes: codes found, repeats included.
         repeats: of these, still in view and so not presented.
         ignored_codes: codes beyond the number considered in one frame.
         worker_restarts: workers that died or hung and were replaced.
-        has_fallback: whether zbar is installed.
+        has_zbar: whether zbar is installed.
     """
 
     frames: int = 0
@@ -47,7 +61,7 @@ class CameraStatistics:
     repeats: int = 0
     ignored_codes: int = 0
     worker_restarts: int = 0
-    has_fallback: bool = False
+    has_zbar: bool = False
 
 
 class CameraReader:
@@ -69,6 +83,7 @@ class CameraReader:
         self._opened = asyncio.Event()
         self._iterating = False
         self._worker: CameraProcess | None = None
+        self._kept: asyncio.Future[int] | None = None
         self._failed_starts = 0
         self.statistics = CameraStatistics()
 
@@ -110,6 +125,25 @@ class CameraReader:
     async def show(self, feedback: Feedback) -> None:
         """Do nothing: a camera has no capabilities."""
 
+    def remember_pictures(self) -> None:
+        """Keep the last pictures from the next worker on; see `Camera.remember_pictures`."""
+        self._settings = replace(self._settings, pictures=True)
+
+    async def keep_pictures(self, prefix: Path) -> int:
+        """Write the last pictures; see `Camera.keep_pictures`."""
+        worker = self._worker
+        if worker is None or self._kept is not None:
+            return 0
+        self._kept = asyncio.get_running_loop().create_future()
+        try:
+            async with asyncio.timeout(PICTURES_DEADLINE_S):
+                await worker.ask_for_pictures(prefix)
+                return await self._kept
+        except (TimeoutError, DriverEndedError):
+            return 0
+        finally:
+            self._kept = None
+
     async def aclose(self) -> None:
         """End the worker and the iteration."""
         self._closing.set()
@@ -145,11 +179,11 @@ class CameraReader:
         """Count a record, and return the presentations it brings."""
         statistics = self.statistics
         match record:
-            case Ready(fallback=fallback):
-                statistics.has_fallback = fallback
+            case Ready(zbar=zbar):
+                statistics.has_zbar = zbar
             case Begun(name=name):
                 statistics.frames += 1
-                if self._settings.folder is not None:
+                if self._settings.source is SourceKind.FILES:
                     # Should this frame kill the worker, the next one begins after it.
                     self._settings = replace(self._settings, after=name)
             case Unreadable():
@@ -161,6 +195,8 @@ class CameraReader:
                 self._works()
             case Idle():
                 self._works()
+            case Kept(count=count):
+                self._answer(count)
             case Seen():
                 self._works()
                 return self._presentations_in(record)
@@ -181,8 +217,13 @@ class CameraReader:
         self._pacing.succeeded()
         self._failed_starts = 0
 
+    def _answer(self, count: int) -> None:
+        if self._kept is not None and not self._kept.done():
+            self._kept.set_result(count)
+
     async def _drop_worker(self) -> None:
         self._opened.clear()
+        self._answer(0)
         worker, self._worker = self._worker, None
         if worker is not None:
             await worker.stop()
@@ -190,19 +231,40 @@ class CameraReader:
 
 def open_folder(address: Address, reader_id: str) -> CameraReader:
     """Make the reader for an address like camera+files:///run/doorward/frames?fps=15."""
-    return _reader(address, reader_id, folder=address.path, device=None)
+    return _reader(address, reader_id, SourceKind.FILES, address.path)
 
 
 def open_device(address: Address, reader_id: str) -> CameraReader:
     """Make the reader for an address like camera:///dev/video0 or camera:0."""
-    return _reader(address, reader_id, folder=None, device=address.path)
+    return _reader(address, reader_id, SourceKind.DEVICE, address.path)
 
 
-def _reader(address: Address, reader_id: str, *, folder: str | None, device: str | None) -> CameraReader:
+def open_http(address: Address, reader_id: str) -> CameraReader:
+    """Make the reader for an address like camera+http://10.0.0.7:8080/stream.mjpg."""
+    return _reader(address, reader_id, SourceKind.HTTP, f"http://{address.host}{address.path}")
+
+
+def open_csi(address: Address, reader_id: str) -> CameraReader:
+    """Make the reader for an address like camera+csi:0.
+
+    Raises:
+        AdapterError: it names no number.
+    """
+    number = address.path.lstrip("/")
+    if not (number.isascii() and number.isdigit()):
+        raise AdapterError(
+            AddressFault.MALFORMED,
+            what=f"the device address {address.url!r} names no CSI camera by its number",
+            remedy="write it like camera+csi:0",
+        )
+    return _reader(address, reader_id, SourceKind.CSI, number)
+
+
+def _reader(address: Address, reader_id: str, source: SourceKind, place: str) -> CameraReader:
     options = address.options
     settings = Settings(
-        folder=folder,
-        device=device,
+        source=source,
+        place=place,
         fps=options["fps"],
         width=options.get("width", 0),
         height=options.get("height", 0),

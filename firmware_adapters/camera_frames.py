@@ -16,7 +16,7 @@ import cv2
 import numpy as np
 
 from firmware_adapters.driver_faults import Fault, FaultKind, SourceError
-from firmware_adapters.qr_decode import Gray
+from firmware_adapters.qr_looks import Gray
 
 SUFFIXES = (".bmp", ".jpeg", ".jpg", ".pgm", ".png")
 # How long a file may take to be written before it counts as unreadable.
@@ -29,7 +29,8 @@ MAX_FILE_BYTES = 32_000_000
 # A camera at twice the wanted rate delivers a little early at times; take the frame all the same.
 EARLY_S = 0.005
 
-_CHANNELS_YUYV = 2
+# The brightness comes second in it (linux/videodev2.h, V4L2_PIX_FMT_UYVY).
+_UYVY = cv2.VideoWriter.fourcc(*"UYVY")
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,7 +150,7 @@ def video_frames(device: str, *, fps: int, width: int, height: int) -> Iterator[
             time.sleep(max(0.0, due_s - now_s))
             due_s = max(due_s, now_s) + 1 / fps
             count += 1
-            yield Frame(str(count), partial(_retrieve, capture))
+            yield Frame(str(count), partial(_retrieve, capture, _luma_channel(capture)))
         raise _video_lost(device, "delivers no more frames")
     finally:
         capture.release()
@@ -169,17 +170,26 @@ def _open_device(device: str, *, fps: int, width: int, height: int) -> cv2.Video
     return capture
 
 
-def _retrieve(capture: cv2.VideoCapture) -> Gray | None:
+def _luma_channel(capture: cv2.VideoCapture) -> int:
+    return 1 if int(capture.get(cv2.CAP_PROP_FOURCC)) == _UYVY else 0
+
+
+def _retrieve(capture: cv2.VideoCapture, luma: int) -> Gray | None:
     arrived, pixels = capture.retrieve()
-    return to_gray(np.asarray(pixels, dtype=np.uint8)) if arrived else None
+    if not arrived:
+        return None
+    height = int(capture.get(cv2.CAP_PROP_FRAME_HEIGHT))
+    return to_gray(np.asarray(pixels, dtype=np.uint8), height=height, luma=luma)
 
 
-def to_gray(pixels: Gray) -> Gray | None:
+def to_gray(pixels: Gray, *, height: int = 0, luma: int = 0) -> Gray | None:
     """Turn what OpenCV delivers into grayscale.
 
     Args:
-        pixels: shape (1, n) or (n,): a JPEG's bytes; (height, width): gray; (height, width, 2): YUYV, whose first
-            channel is gray; (height, width, 3): BGR.
+        pixels: shape (1, n) or (n,): a JPEG's bytes; (height, width): gray; (height, width, 2): YUYV or UYVY; (height,
+            width, 3): BGR. Gray with more rows than `height` is NV12 or YUV420, whose colour stands below.
+        height: of the picture; 0 when that is not known.
+        luma: which channel of two is the brightness.
 
     Returns:
         Shape (height, width), or None for anything else.
@@ -188,9 +198,9 @@ def to_gray(pixels: Gray) -> Gray | None:
         return decode_image(pixels.tobytes())
     match pixels.shape:
         case (_, _):
-            return pixels
+            return pixels[:height] if height > 0 else pixels
         case (_, _, 2):
-            return np.ascontiguousarray(pixels[:, :, 0])
+            return np.ascontiguousarray(pixels[:, :, luma])
         case (_, _, 3):
             return np.asarray(cv2.cvtColor(pixels, cv2.COLOR_BGR2GRAY), dtype=np.uint8)
         case _:

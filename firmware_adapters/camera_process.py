@@ -3,7 +3,9 @@
 Invariant: a worker that hangs longer than a deadline is killed; none outlives its `CameraProcess`.
 """
 
+import os
 from dataclasses import replace
+from pathlib import Path
 
 from edge.ports import ReaderLost, Reason
 from firmware_adapters.camera_records import (
@@ -24,8 +26,10 @@ FRAME_DEADLINE_S = 1.0
 # Between frames: a camera that has delivered nothing for so long is stuck.
 SOURCE_DEADLINE_S = 5.0
 
-# One thread a library (the other cores have other work), no chatter, no image of more pixels than any camera's.
+# One thread a library (the other cores have other work), no chatter, no image of more pixels than any camera's, and
+# whole frames given back to the system at once (mallopt(3), M_MMAP_THRESHOLD): 3 MB of 60.
 _ENVIRONMENT = {
+    "MALLOC_MMAP_THRESHOLD_": "500000",
     "OMP_NUM_THREADS": "1",
     "OPENBLAS_NUM_THREADS": "1",
     "OPENCV_IO_MAX_IMAGE_PIXELS": "33177600",
@@ -66,6 +70,14 @@ class CameraProcess:
         self._deadline_s = FRAME_DEADLINE_S if isinstance(record, Begun) else SOURCE_DEADLINE_S
         return record
 
+    async def ask_for_pictures(self, prefix: Path) -> None:
+        """Ask the worker to write its last pictures as `prefix`-1.jpg and so on; its `Kept` tells that it has.
+
+        Raises:
+            DriverEndedError: it was started without pictures, or it died.
+        """
+        await self._worker.send(os.fsencode(prefix) + b"\n")
+
     async def stop(self) -> None:
         """End the worker and wait for its end; a second call does nothing."""
         await self._worker.stop()
@@ -83,6 +95,7 @@ async def start_worker(settings: Settings) -> CameraProcess:
         lambda records_fd: encode_settings(replace(settings, records_fd=records_fd)),
         most_line_bytes=MAX_RECORD_BYTES,
         environment=_ENVIRONMENT,
+        takes_commands=settings.pictures,
     )
     return CameraProcess(worker)
 

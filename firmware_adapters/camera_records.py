@@ -8,12 +8,24 @@ Invariant: a record names payloads only in `Seen.codes`, and nothing else of wha
 import json
 from base64 import b64decode, b64encode
 from dataclasses import asdict, dataclass
+from enum import Enum
 from typing import TypeAlias
 
 from firmware_adapters.driver_faults import Fault, FaultKind
 
 # Eight payloads of a version 40 code in base64, and room: no line is longer.
 MAX_RECORD_BYTES = 65_536
+# A path has 4,096 bytes at most (PATH_MAX); a pipe takes as many at once, whole or not at all (PIPE_BUF).
+MAX_QUESTION_BYTES = 4096
+
+
+class SourceKind(Enum):
+    """Where frames come from."""
+
+    FILES = "files"
+    DEVICE = "device"
+    HTTP = "http"
+    CSI = "csi"
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,33 +33,35 @@ class Settings:
     """What the worker is started with.
 
     Args:
-        folder: watch this folder's image files; None for a video device.
-        device: the number or path of the video device; None for a folder.
+        source: where frames come from.
+        place: which of them: a folder, the number or path of a video device, a URL, the number of a CSI camera.
         fps: frames a second at most.
         width: pixels asked of a device.
         height: pixels asked of a device.
-        fallbacks_per_s: how often zbar may look, at most, a second.
+        fallbacks_per_s: expensive looks a second at most.
         gate: skip frames that show nothing new.
+        pictures: remember the last pictures, to be written when the daemon asks for it on the standard input.
         after: the last file that an earlier worker has begun, None when there was none.
         records_fd: the inherited file descriptor to write records to.
     """
 
-    folder: str | None
-    device: str | None
+    source: SourceKind
+    place: str
     fps: int
     width: int
     height: int
     fallbacks_per_s: int
     gate: bool
+    pictures: bool = False
     after: str | None = None
     records_fd: int = 1
 
 
 @dataclass(frozen=True, slots=True)
 class Ready:
-    """The libraries are loaded; `fallback` tells whether zbar is among them."""
+    """The libraries are loaded; `zbar` tells whether it is among them."""
 
-    fallback: bool
+    zbar: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +79,7 @@ class Seen:
         at_ms: monotonic milliseconds when it was due.
         codes: its payloads.
         ignored: how many more there were.
-        fallback: True when zbar had to look.
+        fallback: True when an expensive look was taken.
     """
 
     at_ms: int
@@ -91,17 +105,25 @@ class Idle:
     """No frame is due, and the source is alive."""
 
 
-Record: TypeAlias = Ready | Begun | Seen | Unchanged | Unreadable | Idle | Fault
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """The pictures that were asked for are written; `count` of them, 0 when that failed or there are none."""
+
+    count: int
+
+
+Record: TypeAlias = Ready | Begun | Seen | Unchanged | Unreadable | Idle | Kept | Fault
 
 
 def encode_settings(settings: Settings) -> str:
     """Write settings as one command line argument."""
-    return json.dumps(asdict(settings))
+    return json.dumps(asdict(settings) | {"source": settings.source.value})
 
 
 def decode_settings(text: str) -> Settings:
     """Read what `encode_settings` wrote."""
-    return Settings(**json.loads(text))
+    members = json.loads(text)
+    return Settings(**members | {"source": SourceKind(members["source"])})
 
 
 def encode_record(record: Record) -> bytes:
@@ -134,4 +156,4 @@ def decode_record(line: bytes) -> Record:
         raise ValueError("not a record of the camera's worker") from error
 
 
-_PLAIN = {kind.__name__: kind for kind in (Ready, Begun, Unchanged, Unreadable, Idle)}
+_PLAIN = {kind.__name__: kind for kind in (Ready, Begun, Unchanged, Unreadable, Idle, Kept)}

@@ -5,11 +5,34 @@ Invariant: its file descriptor for records carries nothing else, and it ends whe
 """
 
 import os
+import select
 import signal
 import sys
+from pathlib import Path
 
-from firmware_adapters.camera_records import Record, decode_settings, encode_record
+from firmware_adapters.camera_records import MAX_QUESTION_BYTES, Record, decode_settings, encode_record
 from firmware_adapters.driver_faults import Fault, FaultKind, SourceError
+
+STDIN = 0
+
+
+class Questions:
+    """Takes the daemon's wishes for pictures from a pipe: one path a line, only the last counts."""
+
+    def __init__(self, file: int | None) -> None:
+        """Listen on a file descriptor, None for never."""
+        self._file = file
+        self._held = b""
+
+    def next(self) -> Path | None:
+        """Give the path that pictures are wanted under; None while none are."""
+        if self._file is None or not select.select([self._file], [], [], 0)[0]:
+            return None
+        data = os.read(self._file, MAX_QUESTION_BYTES)
+        if not data:  # the daemon is gone, which the records' end tells soon
+            self._file = None
+        *lines, self._held = (self._held + data).split(b"\n")
+        return Path(os.fsdecode(lines[-1])) if lines else None
 
 
 def main(argument: str) -> None:
@@ -25,7 +48,7 @@ def main(argument: str) -> None:
         try:
             from firmware_adapters.camera_loop import watch  # noqa: PLC0415 - a missing library is told as a record
 
-            watch(settings, tell)
+            watch(settings, tell, Questions(STDIN if settings.pictures else None).next)
         except ImportError as error:
             tell(
                 Fault(

@@ -71,6 +71,7 @@ class _Row(Generic[_Opener]):
     opener: _Opener
     options: Mapping[str, Option]
     extra: str | None = None
+    remote: bool = False
 
 
 def _serial(address: Address, reader_id: str, _home: Home | None) -> Reader:
@@ -103,6 +104,18 @@ def _camera(address: Address, reader_id: str, _home: Home | None) -> Reader:
     return open_device(address, reader_id)
 
 
+def _camera_http(address: Address, reader_id: str, _home: Home | None) -> Reader:
+    from firmware_adapters.camera import open_http  # noqa: PLC0415 - loaded when used
+
+    return open_http(address, reader_id)
+
+
+def _camera_csi(address: Address, reader_id: str, _home: Home | None) -> Reader:
+    from firmware_adapters.camera import open_csi  # noqa: PLC0415 - loaded when used
+
+    return open_csi(address, reader_id)
+
+
 def _simulated_reader(address: Address, reader_id: str, _home: Home | None) -> Reader:
     from firmware_adapters.simulated_reader import SimulatedReader  # noqa: PLC0415 - loaded when used
 
@@ -129,7 +142,7 @@ _CAMERA_OPTIONS: dict[str, Option] = {
         least=0,
         most=600_000,
     ),
-    "fallbacks": Option("second looks by zbar a second at most", default=2, least=0, most=30),
+    "fallbacks": Option("expensive looks a second at most, 0 for none", default=6, least=0, most=30),
 }
 _DEVICE_OPTIONS: dict[str, Option] = {
     "width": Option("pixels asked of the device", default=1280, least=160, most=3840),
@@ -174,6 +187,21 @@ _READERS: Mapping[str, _Row[Callable[[Address, str, Home | None], Reader]]] = Ma
             example="camera+files:///run/doorward/frames?fps=15",
             opener=_camera_files,
             options=_CAMERA_OPTIONS,
+            extra="camera",
+        ),
+        "camera+http": _Row(
+            what="a camera in the network that serves motion JPEG",
+            example="camera+http://10.0.0.7:8080/stream.mjpg?fps=15",
+            opener=_camera_http,
+            options=_CAMERA_OPTIONS,
+            extra="camera",
+            remote=True,
+        ),
+        "camera+csi": _Row(
+            what="a Raspberry Pi's own camera, by its number",
+            example="camera+csi:0",
+            opener=_camera_csi,
+            options=_CAMERA_OPTIONS | _DEVICE_OPTIONS,
             extra="camera",
         ),
         "simulated": _Row(
@@ -300,7 +328,7 @@ def _look_up(kind: Kind, table: Mapping[str, _Row[_Opener]], url: str) -> tuple[
             else f"the device address {url!r} has the unknown scheme {scheme!r}",
             remedy="use " + " or ".join(f"{name}: ({known.what}; {known.example})" for name, known in table.items()),
         )
-    return parse_address(url, known=row.options, example=row.example), row
+    return parse_address(url, known=row.options, example=row.example, remote=row.remote), row
 
 
 def _not_installed(address: Address, extra: str | None, error: ImportError) -> AdapterError:

@@ -1,38 +1,23 @@
-"""Grayscale frames to the payloads of the QR codes in them.
+"""Grayscale frames to the payloads of the QR codes in them, within a frame's time.
 
-zxing-cpp reads more than zbar in a tenth of its time, but not all that zbar reads (moiré on screens), so zbar gets a
-look at frames where zxing finds nothing. Import this module only where frames are decoded: it loads the image
-libraries.
+Every frame gets the two cheap looks of `qr_looks.py`; where they find nothing, one of the expensive ones has a look,
+in turn from frame to frame and so often a second at most. Import this module only where frames are decoded: it loads
+the image libraries.
 
 Invariant: the payloads of one frame are bounded in number and unchanged; nothing here logs or interprets them.
 """
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TypeAlias
 
-import cv2
-import numpy as np
-import numpy.typing as npt
-import zxingcpp
-
-# Shape (height, width), one byte a pixel, 0 is black.
-Gray: TypeAlias = npt.NDArray[np.uint8]
+from firmware_adapters.qr_looks import Code, Corners, Gray, fallbacks, histogram, load_zbar, plain
 
 # What one frame may bring to the core: phones side by side are two or three, a sheet of codes is an attack.
 MOST_CODES = 8
-
-# Not QRCode, which would let in Micro QR and rMQR: neither can hold a pass.
-_QR_CODE = zxingcpp.BarcodeFormats(zxingcpp.BarcodeFormat.QRCodeModel2)
-
-# The scene at about 8 x 8 camera pixels a cell.
-GATE_WIDTH, GATE_HEIGHT = 160, 90
-# Sensor noise, averaged over a cell, stays below 4 of 255; a QR module that flips moves a cell by 40.
-GATE_LEVEL = 12
-# A code at the readable floor (2.5 pixels a module, 57 modules) covers 320 cells and changes over half of them.
-GATE_CELLS = 15
-# A slow focus changes little at a time: look again at least this often.
-GATE_OPEN_MS = 1000
+# No further look at a frame that has taken so long: a quarter of what the daemon lets the worker take before it ends it
+# (camera_process.FRAME_DEADLINE_S); the longest look takes 50 ms, four times that on a small board.
+FRAME_BUDGET_MS = 250
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,87 +27,88 @@ class Decoded:
     Args:
         codes: the payloads, at most `MOST_CODES`, each once.
         ignored: how many more different payloads there were.
-        fallback: True when zbar had to look.
-        withheld: True when nothing was found and zbar may look only later; the same scene is worth another frame.
+        fallback: the name of the expensive look that was taken, None when there was none.
+        withheld: True when nothing was found and there are looks that this scene has not had; it is worth another
+            frame.
+        corners: where codes are, all of them.
     """
 
     codes: tuple[bytes, ...]
     ignored: int
-    fallback: bool
+    fallback: str | None
     withheld: bool
+    corners: tuple[Corners, ...] = ()
+
+
+def monotonic_ms() -> float:
+    """Return the monotonic clock in milliseconds."""
+    return time.monotonic_ns() / 1_000_000
 
 
 def decode_frame(gray: Gray) -> list[bytes]:
-    """Return the payloads of the QR codes in a frame, at most `MOST_CODES`; zbar looks when zxing finds none."""
-    return list(FrameDecoder(fallbacks_per_s=0).decode(gray, at_ms=0, fallback_at_will=True).codes)
+    """Return the payloads of the QR codes in a frame, at most `MOST_CODES`, taking every look until one finds any."""
+    for look in (plain, histogram, *fallbacks(load_zbar()).values()):
+        if found := look(gray):
+            return list(_payloads(found)[:MOST_CODES])
+    return []
 
 
 class FrameDecoder:
-    """Decodes frame after frame, with a limit on the expensive second look."""
+    """Decodes frame after frame, with limits on the expensive looks."""
 
-    def __init__(self, *, fallbacks_per_s: int) -> None:
-        """Allow zbar to look at most `fallbacks_per_s` times a second."""
+    def __init__(self, *, fallbacks_per_s: int, clock_ms: Callable[[], float] = monotonic_ms) -> None:
+        """Allow at most `fallbacks_per_s` expensive looks a second; `clock_ms` tells what a frame takes."""
         self._gap_ms = 1000 / fallbacks_per_s if fallbacks_per_s else None
         self._next_fallback_ms = float("-inf")
-        self._zbar = _load_zbar()
+        self._clock_ms = clock_ms
+        zbar = load_zbar()
+        self.has_zbar = zbar is not None
+        self._fallbacks = tuple(fallbacks(zbar).items())
+        self._turn = 0
+        self._owed = 0
+        self._found_last = False
 
-    @property
-    def has_fallback(self) -> bool:
-        """Tell whether zbar is installed."""
-        return self._zbar is not None
-
-    def decode(self, gray: Gray, *, at_ms: int, fallback_at_will: bool = False) -> Decoded:
+    def decode(self, gray: Gray, *, at_ms: int, changed: bool = True) -> Decoded:
         """Find the QR codes of one frame.
 
         Args:
             gray: the frame.
-            at_ms: monotonic milliseconds, for the limit on fallbacks.
-            fallback_at_will: no limit on fallbacks for this frame.
+            at_ms: monotonic milliseconds when it was due, for the limit on expensive looks.
+            changed: whether it shows another scene than the frame before.
         """
-        found = [code.bytes for code in zxingcpp.read_barcodes(gray, formats=_QR_CODE)]
-        fallback = withheld = False
-        if not found and self._zbar is not None and (fallback_at_will or self._gap_ms is not None):
-            fallback = fallback_at_will or at_ms >= self._next_fallback_ms
-            withheld = not fallback
-            if fallback:
-                self._next_fallback_ms = at_ms + (self._gap_ms or 0)
-                found = self._zbar(gray)
-        codes = tuple(dict.fromkeys(code for code in found if code))
-        return Decoded(codes[:MOST_CODES], max(0, len(codes) - MOST_CODES), fallback, withheld)
+        if changed or self._found_last:  # a code that is not found any more may still be there
+            self._owed = len(self._fallbacks)
+        late_ms = self._clock_ms() + FRAME_BUDGET_MS
+        found, fallback = plain(gray), None
+        if not found and self._clock_ms() < late_ms:
+            found = histogram(gray)
+        if not found:
+            found, fallback = self._fall_back(gray, at_ms, late_ms)
+        self._found_last = bool(found)
+        codes = _payloads(found)
+        return Decoded(
+            codes=codes[:MOST_CODES],
+            ignored=max(0, len(codes) - MOST_CODES),
+            fallback=fallback,
+            withheld=not found and self._owed > 0,
+            corners=tuple(code.corners for code in found),
+        )
+
+    def _fall_back(self, gray: Gray, at_ms: int, late_ms: float) -> tuple[list[Code], str | None]:
+        """Take the expensive look whose turn it is, if one is allowed now; give its name when it was taken."""
+        if self._gap_ms is None or self._clock_ms() >= late_ms:
+            self._owed = 0  # another frame of this scene would have none either
+            return [], None
+        if at_ms < self._next_fallback_ms:
+            return [], None
+        self._next_fallback_ms = at_ms + self._gap_ms
+        name, look = self._fallbacks[self._turn]
+        found = look(gray)
+        if not found:  # the look that reads a scene keeps its turn
+            self._turn = (self._turn + 1) % len(self._fallbacks)
+            self._owed = max(0, self._owed - 1)
+        return found, name
 
 
-def _load_zbar() -> Callable[[Gray], list[bytes]] | None:
-    try:
-        from pyzbar import pyzbar  # noqa: PLC0415 - a machine without libzbar reads with zxing alone
-    except (ImportError, OSError, MemoryError):
-        # Not installed, or ctypes may not make it callable in this sandbox.
-        return None
-
-    def look(gray: Gray) -> list[bytes]:
-        return [bytes(code.data) for code in pyzbar.decode(gray, symbols=[pyzbar.ZBarSymbol.QRCODE])]
-
-    return look
-
-
-class MotionGate:
-    """Tells frames that show something new from those that show what was already decoded."""
-
-    def __init__(self) -> None:
-        """Start with nothing seen: the first frame is new."""
-        self._seen: Gray | None = None
-        self._seen_ms = 0
-
-    def opens(self, gray: Gray, *, at_ms: int) -> bool:
-        """Tell whether this frame is to be decoded, and if so remember it as decoded."""
-        cells = cv2.resize(gray, (GATE_WIDTH, GATE_HEIGHT), interpolation=cv2.INTER_AREA)
-        if self._seen is not None and at_ms - self._seen_ms < GATE_OPEN_MS:
-            moved = np.asarray(cv2.absdiff(cells, self._seen)) > GATE_LEVEL
-            if np.count_nonzero(moved) < GATE_CELLS:
-                return False
-        self._seen = np.asarray(cells, dtype=np.uint8)
-        self._seen_ms = at_ms
-        return True
-
-    def look_again(self) -> None:
-        """Forget the last decoded frame: the next one is to be decoded although nothing has moved."""
-        self._seen = None
+def _payloads(found: list[Code]) -> tuple[bytes, ...]:
+    return tuple(dict.fromkeys(code.payload for code in found))

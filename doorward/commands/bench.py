@@ -1,10 +1,11 @@
 """`doorward bench`."""
 
+from pathlib import Path
 from typing import Annotated, Final
 
 import typer
 
-from doorward.benchmarks import HEADERS, choose, find_benchmarks, row
+from doorward.benchmarks import HEADERS, choose, find_benchmarks, row, with_images
 from doorward.output import JsonOption, Output, table
 
 EXAMPLES: Final = """
@@ -12,6 +13,7 @@ Examples:
   doorward bench
   doorward bench verify tap
   doorward bench --json
+  doorward bench camera --images ~/qrcodes
   doorward bench --list
 """
 
@@ -20,6 +22,15 @@ def run(
     names: Annotated[list[str] | None, typer.Argument(metavar="[NAME]...", help="Benchmarks; all when absent.")] = None,
     *,
     only_list: Annotated[bool, typer.Option("--list", help="Name the benchmarks without running any.")] = False,
+    images: Annotated[
+        Path | None,
+        typer.Option(
+            "--images",
+            metavar="FOLDER",
+            envvar="DOORWARD_BENCH_IMAGES",
+            help="Let the camera's benchmark read the images in there; else it draws its own.",
+        ),
+    ] = None,
     json_lines: JsonOption = False,
 ) -> None:
     """Measure this machine's speeds, each against its floor.
@@ -29,7 +40,7 @@ def run(
     docs/performance.md explains each.
     """
     out = Output(json_lines=json_lines)
-    chosen = choose(find_benchmarks(), names or ())
+    chosen = with_images(choose(find_benchmarks(), names or ()), images)
     if only_list:
         for name in chosen:
             out.result({"name": name}, name)

@@ -4,30 +4,36 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
 from edge.ports import Feedback, ReaderError, ReaderLost, Reason
+from tests.support.pcsc import PcscBench
+from tests.support.pn532 import NfcBench
 from tests.support.readers import (
+    CsiBench,
     FolderBench,
+    HttpBench,
     Listener,
     ReaderBench,
     SerialBench,
     SimulatedReaderBench,
     listening,
 )
-from tests.support.pcsc import PcscBench
-from tests.support.pn532 import NfcBench
 from tests.support.waiting import DEADLINE_S
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
-    from pathlib import Path
+    from collections.abc import AsyncIterator
+
 
 _BENCHES: dict[str, Callable[[Path], ReaderBench]] = {
     "serial": SerialBench,
     "camera+files": FolderBench,
+    "camera+http": HttpBench,
+    "camera+csi": CsiBench,
     "simulated": SimulatedReaderBench,
     "pcsc": PcscBench,
     "nfc": NfcBench,

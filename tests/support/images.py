@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+import io
 from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
-
-from tests.support.readers import qr_png
+import segno
 
 if TYPE_CHECKING:
-    from firmware_adapters.qr_decode import Gray
+    from firmware_adapters.qr_looks import Gray
 
 WIDTH, HEIGHT = 1280, 720
 # The alphanumeric alphabet of a QR code: what a pass is written in.
 ALPHABET = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ $%*+-./:"
+
+
+def qr_png(payload: bytes | str, *, scale: int = 4) -> bytes:
+    """Return a PNG of a QR code, `scale` pixels a module."""
+    image = io.BytesIO()
+    segno.make(payload, error="l", micro=False).save(image, kind="png", scale=scale, border=4)
+    return image.getvalue()
 
 
 def code(payload: bytes | str, *, scale: int = 4) -> Gray:
@@ -55,9 +62,3 @@ def png(gray: Gray) -> bytes:
     done, data = cv2.imencode(".png", gray)
     assert done
     return data.tobytes()
-
-
-def moire(gray: Gray, *, period: float) -> Gray:
-    """Return the frame with the dark stripes that a screen's pixels leave between a camera's, `period` pixels apart."""
-    stripes = 0.5 + 0.5 * np.abs(np.sin(np.pi * np.arange(gray.shape[1]) / period))
-    return np.asarray(gray * stripes, dtype=np.uint8)

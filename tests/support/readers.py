@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import io
 import os
 import socket
 import tty
 from typing import TYPE_CHECKING, Protocol
-
-import segno
 
 from edge.ports import Presentation, Reader, ReaderError
 from firmware_adapters.camera import CameraReader
@@ -18,6 +15,8 @@ from firmware_adapters.catalogue import open_reader
 from firmware_adapters.serial_qr import SerialQrReader
 from firmware_adapters.simulated_reader import SimulatedReader
 from firmware_adapters.simulated_socket import short_socket_path
+from tests.support.images import background, code, frame_with, qr_png
+from tests.support.mjpeg import NetworkCamera, showing
 from tests.support.waiting import DEADLINE_S
 
 if TYPE_CHECKING:
@@ -177,13 +176,6 @@ class SerialBench:
             self._master = -1
 
 
-def qr_png(payload: bytes | str, *, scale: int = 4) -> bytes:
-    """Return a PNG of a QR code, `scale` pixels a module."""
-    image = io.BytesIO()
-    segno.make(payload, error="l", micro=False).save(image, kind="png", scale=scale, border=4)
-    return image.getvalue()
-
-
 class SimulatedReaderBench:
     """A simulated reader, played through its socket."""
 
@@ -253,3 +245,104 @@ class FolderBench:
 
     def dispose(self) -> None:
         """Nothing is held."""
+
+
+# Stands in for the package that only a Raspberry Pi has: frames are files, and no file `plugged` is no camera.
+PICAMERA2 = """
+import os, time
+from pathlib import Path
+import numpy as np
+FOLDER = Path(os.environ["TEST_CSI"])
+STRIDE_PADDING = 64
+class Picamera2:
+    def __init__(self, number):
+        if not (FOLDER / "plugged").exists():
+            raise RuntimeError("Camera __init__ sequence did not complete.")
+    def __enter__(self):
+        return self
+    def __exit__(self, *exc):
+        pass
+    def create_video_configuration(self, main, controls, buffer_count):
+        assert main["format"] == "YUV420"
+        self.pause_s = 1 / controls["FrameRate"]
+        return {"main": main}
+    def configure(self, configuration):
+        self.main = configuration["main"]
+    def start(self):
+        pass
+    def stream_configuration(self, name):
+        width, height = self.main["size"]
+        return {"size": (width, height), "stride": width + STRIDE_PADDING, "format": "YUV420"}
+    def capture_buffer(self, name):
+        time.sleep(self.pause_s)
+        if not (FOLDER / "plugged").exists():
+            raise RuntimeError("Camera frontend has timed out!")
+        width, height = self.main["size"]
+        rows = np.full((height * 3 // 2, width + STRIDE_PADDING), 128, dtype=np.uint8)
+        names = sorted(FOLDER.glob("*.y"))
+        if names:
+            rows[:height, :width] = np.fromfile(names[0], dtype=np.uint8).reshape(height, width)
+            if len(names) > 1:
+                names[0].unlink()
+        return rows.reshape(-1)
+"""
+
+
+class CsiBench:
+    """A Raspberry Pi's camera, played by a package of picamera2's name that the worker finds."""
+
+    def __init__(self, folder: Path, options: str = "?fps=30") -> None:
+        self._folder = folder / "csi"
+        self._folder.mkdir()
+        (self._folder / "picamera2.py").write_text(PICAMERA2)
+        self._count = 0
+        reader = open_reader(f"camera+csi:0{options}", "camera-1")
+        assert isinstance(reader, CameraReader)
+        self.reader = reader
+        self._usual = {name: os.environ.get(name) for name in ("PYTHONPATH", "TEST_CSI")}
+        os.environ.update({"PYTHONPATH": str(self._folder), "TEST_CSI": str(self._folder)})
+        self.restore()
+
+    def present(self, payload: bytes) -> None:
+        self._count += 1
+        hidden = self._folder / "next"
+        hidden.write_bytes(frame_with(code(payload.decode("ascii"))).tobytes())
+        hidden.replace(self._folder / f"{self._count:06}.y")
+
+    def lose(self) -> None:
+        (self._folder / "plugged").unlink()
+
+    def restore(self) -> None:
+        (self._folder / "plugged").touch()
+
+    def dispose(self) -> None:
+        for name, value in self._usual.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
+
+
+class HttpBench:
+    """A camera in the network, played by an HTTP server on loopback."""
+
+    def __init__(self, folder: Path, options: str = "?fps=30") -> None:
+        del folder
+        self.camera = NetworkCamera(lambda: self.reader.statistics.codes)
+        reader = open_reader(f"camera+http://{self.camera.address}/live/stream.mjpg{options}", "camera-1")
+        assert isinstance(reader, CameraReader)
+        self.reader = reader
+        self.camera.show(background())
+
+    def present(self, payload: bytes) -> None:
+        self.camera.show(showing(payload.decode("ascii")), held=True)
+
+    def lose(self) -> None:
+        self.camera.unplug()
+
+    def restore(self) -> None:
+        self.camera.plug_in()
+        self.camera.show(background())
+
+    def dispose(self) -> None:
+        self.camera.unplug()

@@ -47,6 +47,9 @@ def test_options_have_their_defaults_and_can_be_given():
         ("CAMERA:///dev/video0", "/dev/video0"),
         ("camera+files:///run/a%20b/c", "/run/a b/c"),
         ("serial:///dev/ttyDW0", "/dev/ttyDW0"),
+        ("camera+csi:0", "0"),
+        ("camera+http://10.0.0.7/video%3Fsize=large?fps=5", "/video?size=large"),
+        ("camera+http://10.0.0.7", ""),
     ],
 )
 def test_paths_are_taken_as_written_and_percent_decoded(url: str, path: str):
@@ -175,3 +178,32 @@ except AdapterError as error:
     run = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True, timeout=60)
     assert "serialx" in run.stdout
     assert "pip install 'doorward[edge]'" in run.stdout
+
+
+@pytest.mark.parametrize("host", ["10.0.0.7", "camera-3.example:8080", "[fd00::7]:8080"])
+def test_a_camera_in_the_network_is_at_a_host(host: str):
+    assert check(Kind.READER, f"camera+http://{host}/live?fps=5").host == host
+
+
+@pytest.mark.parametrize("rest", [":/live", ":///live", "://:80/live", "://host:0/", "://host:65536/", "://host:x/"])
+def test_a_camera_in_the_network_needs_a_host(rest: str):
+    wrong = fault(f"camera+http{rest}")
+    assert wrong.fault is AddressFault.MALFORMED
+    assert "names no host" in wrong.what
+    assert "camera+http://10.0.0.7:8080/stream.mjpg" in wrong.remedy
+
+
+def test_a_password_in_an_address_is_refused_and_not_repeated():
+    wrong = fault("camera+http://admin:hunter2@10.0.0.7/live")
+    assert wrong.fault is AddressFault.MALFORMED
+    assert "hunter2" not in str(wrong)
+
+
+def test_a_host_is_for_cameras_in_the_network_only():
+    assert "reads as a host name" in fault("camera+csi://0").what
+
+
+@pytest.mark.parametrize("number", ["x", "-1", "/dev/video0"])
+def test_a_csi_camera_has_a_number(number: str):
+    with pytest.raises(AdapterError, match="names no CSI camera by its number"):
+        open_reader(f"camera+csi:{number}", "camera-1")

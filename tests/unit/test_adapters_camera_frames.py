@@ -120,6 +120,15 @@ def test_what_opencv_delivers_becomes_gray():
         assert decode_frame(found) == [b"GRAY"]
 
 
+def test_brightness_is_found_in_each_layout_of_a_video_device():
+    gray = frame_with(code("LUMA"))
+    uyvy = np.dstack([np.full_like(gray, 128), gray])
+    planar = np.vstack([gray, np.full((HEIGHT // 2, WIDTH), 128, dtype=np.uint8)])
+    for found in (to_gray(uyvy, height=HEIGHT, luma=1), to_gray(planar, height=HEIGHT), to_gray(gray, height=HEIGHT)):
+        assert found is not None
+        assert np.array_equal(found, gray)
+
+
 @pytest.mark.parametrize("shape", [(1, 10), (10,), (4, 4, 4), (2, 2, 2, 2)])
 def test_what_is_no_frame_is_none(shape: tuple[int, ...]):
     assert to_gray(np.zeros(shape, dtype=np.uint8)) is None

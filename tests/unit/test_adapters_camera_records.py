@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import os
-from dataclasses import replace
-from typing import TYPE_CHECKING
+import socket
+from pathlib import Path
 
 import pytest
+from benchmarks.camera_images import KINDS, draw
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -17,10 +18,12 @@ from firmware_adapters.camera_records import (
     MAX_RECORD_BYTES,
     Begun,
     Idle,
+    Kept,
     Ready,
     Record,
     Seen,
     Settings,
+    SourceKind,
     Unchanged,
     Unreadable,
     decode_record,
@@ -28,15 +31,12 @@ from firmware_adapters.camera_records import (
     encode_record,
     encode_settings,
 )
-from firmware_adapters.camera_worker import main
+from firmware_adapters.camera_worker import Questions, main
 from firmware_adapters.driver_faults import Fault, FaultKind, SourceError
-from tests.support.images import background, code, frame_with, moire, pass_like, png
-
-if TYPE_CHECKING:
-    from pathlib import Path
+from tests.support.images import code, frame_with, png
 
 RECORDS: list[Record] = [
-    Ready(fallback=True),
+    Ready(zbar=True),
     Begun("frame-1.png"),
     Begun("näme with \n a line end.png"),
     Seen(123, (b"DW1:A", b"\x00\xff\n"), ignored=52, fallback=False),
@@ -44,13 +44,14 @@ RECORDS: list[Record] = [
     Unchanged(7),
     Unreadable(),
     Idle(),
+    Kept(4),
     Fault(FaultKind.LOST, "it is gone", "plug it in"),
 ]
 
 
 def settings(folder: Path, **changes: object) -> Settings:
-    usual = {"device": None, "fps": 60, "width": 0, "height": 0, "fallbacks_per_s": 2, "gate": True}
-    return Settings(folder=str(folder), **(usual | changes))  # type: ignore[arg-type]
+    usual = {"source": SourceKind.FILES, "fps": 60, "width": 0, "height": 0, "fallbacks_per_s": 2, "gate": True}
+    return Settings(**({"place": str(folder)} | usual | changes))  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("record", RECORDS, ids=lambda record: type(record).__name__)
@@ -113,7 +114,7 @@ def test_each_frame_is_told_as_begun_and_then_what_came_of_it(tmp_path: Path):
     for name, data in frames.items():
         (tmp_path / name).write_bytes(data)
     ready, *told = heard(tmp_path, 7, after="")
-    assert ready == Ready(fallback=True)
+    assert ready == Ready(zbar=True)
     assert told[0::2] == [Begun("1.png"), Begun("2.png"), Begun("3.png")]
     first, second, third = told[1::2]
     assert isinstance(first, Seen)
@@ -131,18 +132,67 @@ def test_a_frame_that_shows_nothing_new_is_not_decoded_unless_the_gate_is_off(tm
     assert isinstance(heard(tmp_path, 5, after="", gate=False)[-1], Seen)
 
 
-def test_a_still_scene_that_zbar_was_not_allowed_to_see_is_decoded_again(tmp_path: Path):
-    payload = pass_like(1)
-    striped = png(moire(frame_with(code(payload)), period=4.85))
-    # zbar looks at the wall, and is not allowed to look at the first frames of the phone.
-    (tmp_path / "00.png").write_bytes(png(background()))
-    for number in range(1, 40):
-        (tmp_path / f"{number:02}.png").write_bytes(striped)
-    records = heard(tmp_path, 81, after="", fps=30)
-    found = [record for record in records if isinstance(record, Seen) and record.codes]
-    assert found[0].codes == (payload.encode(),)
-    assert found[0].fallback
-    assert [type(record) for record in records[3:7]] == [Begun, Seen, Begun, Seen]
+def test_a_still_scene_that_not_every_way_of_looking_has_seen_is_decoded_again(tmp_path: Path):
+    # Read when it is thresholded: at the third expensive look, of which six a second are allowed.
+    picture = draw("shaded", KINDS["shaded"], 0)
+    for number in range(30):
+        (tmp_path / f"{number:02}.png").write_bytes(png(picture.gray))
+    records = heard(tmp_path, 41, after="", fps=30, fallbacks_per_s=6)
+    seen = [record for record in records if isinstance(record, Seen)]
+    assert [bool(record.codes) for record in seen][:3] == [False] * 3
+    found = next(record for record in seen if record.codes)
+    assert found.codes == (picture.payload,)
+    assert found.fallback
+    assert found.at_ms - seen[0].at_ms >= 300
+    assert any(isinstance(record, Unchanged) for record in records)
+
+
+@pytest.mark.parametrize(("pictures", "count"), [(True, 1), (False, 0)])
+def test_pictures_are_kept_when_they_are_asked_for_between_two_frames(
+    tmp_path: Path,
+    pictures: bool,  # noqa: FBT001 - of the settings
+    count: int,
+):
+    (tmp_path / "1.png").write_bytes(png(frame_with(code("KEPT"))))
+    asked = iter([tmp_path / "event", tmp_path / "none" / "event"])
+    records: list[Record] = []
+
+    def tell(record: Record) -> None:
+        records.append(record)
+        if sum(isinstance(each, Kept) for each in records) == 2:
+            raise _EnoughError
+
+    with pytest.raises(_EnoughError):
+        watch(settings(tmp_path, pictures=pictures), tell, lambda: next(asked, None))
+    assert [record.count for record in records if isinstance(record, Kept)] == [count, 0]
+    assert len(list(tmp_path.glob("event-*.jpg"))) == count
+
+
+def test_of_the_wishes_for_pictures_the_last_counts_and_half_a_one_waits():
+    read_fd, write_fd = os.pipe()
+    questions = Questions(read_fd)
+    assert questions.next() is None
+    os.write(write_fd, b"/first\n/second\n/thi")
+    assert questions.next() == Path("/second")
+    assert questions.next() is None
+    os.write(write_fd, b"rd\n")
+    assert questions.next() == Path("/third")
+    os.close(write_fd)
+    assert questions.next() is None
+    os.close(read_fd)
+    assert questions.next() is None
+    assert Questions(None).next() is None
+
+
+def test_every_kind_of_source_is_watched():
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+    for kind, place, said in (
+        (SourceKind.HTTP, f"http://127.0.0.1:{port}/", "cannot be reached"),
+        (SourceKind.CSI, "0", "picamera2"),
+    ):
+        with pytest.raises(SourceError, match=said):
+            watch(settings(Path(place), source=kind, place=place), lambda _: None)
 
 
 def test_a_source_that_fails_ends_the_watching(tmp_path: Path):
@@ -150,9 +200,9 @@ def test_a_source_that_fails_ends_the_watching(tmp_path: Path):
         watch(settings(tmp_path / "none"), lambda _: None)
 
 
-def test_a_video_device_is_watched_when_there_is_no_folder(tmp_path: Path):
+def test_a_video_device_is_watched_where_the_settings_name_one():
     with pytest.raises(SourceError, match="97 cannot be opened"):
-        watch(replace(settings(tmp_path), folder=None, device="97"), lambda _: None)
+        watch(settings(Path("97"), source=SourceKind.DEVICE), lambda _: None)
 
 
 def test_the_process_tells_a_source_that_fails_and_ends(tmp_path: Path):

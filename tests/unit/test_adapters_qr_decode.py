@@ -1,20 +1,24 @@
-"""Frames to payloads: what is read, how much of it, and when zbar looks."""
+"""Frames to payloads: what is read, how much of it, and which ways of looking are taken when."""
 
 from __future__ import annotations
 
 import cv2
 import numpy as np
 import pytest
+from benchmarks.camera_images import KINDS, draw
 
-from firmware_adapters.qr_decode import (
-    GATE_OPEN_MS,
-    MOST_CODES,
-    FrameDecoder,
+from firmware_adapters.qr_decode import FRAME_BUDGET_MS, MOST_CODES, FrameDecoder, decode_frame
+from firmware_adapters.qr_looks import (
+    MOST_ENLARGED_PIXELS,
     Gray,
-    MotionGate,
-    decode_frame,
+    enlarged,
+    fallbacks,
+    histogram,
+    load_zbar,
+    plain,
+    smoothed,
 )
-from tests.support.images import HEIGHT, WIDTH, background, code, frame_with, moire, pass_like
+from tests.support.images import HEIGHT, WIDTH, background, code, frame_with, pass_like
 
 
 def test_a_pass_on_a_phone_is_read_as_it_was_written():
@@ -65,82 +69,130 @@ def test_of_sixty_codes_eight_are_considered_and_the_rest_are_counted():
     assert found.ignored == 52
 
 
-def test_zbar_looks_only_where_zxing_finds_nothing_and_only_so_often():
+LOOKS = {"plain": plain, "histogram": histogram, **fallbacks(load_zbar())}
+
+
+@pytest.mark.parametrize(
+    ("kind", "look"),
+    [
+        ("striped", "histogram"),
+        ("grainy", "enlarged"),
+        ("very grainy", "smoothed"),
+        ("shaded", "thresholded"),
+        ("small and striped", "zbar"),
+    ],
+)
+def test_each_way_of_looking_reads_what_those_before_it_do_not(kind: str, look: str):
+    earlier = list(LOOKS)[: list(LOOKS).index(look)]
+
+    def reads(name: str, gray: Gray, payload: bytes) -> bool:
+        return payload in [code.payload for code in LOOKS[name](gray)]
+
+    pictures = (draw(kind, KINDS[kind], number) for number in range(8))
+    assert any(
+        reads(look, each.gray, each.payload) and not any(reads(name, each.gray, each.payload) for name in earlier)
+        for each in pictures
+    )
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_all_ways_together_read_every_kind_and_whatever_zxing_reads_alone(kind: str):
+    pictures = [draw(kind, KINDS[kind], number) for number in range(4)]
+    alone = [bool(plain(each.gray)) for each in pictures]
+    together = [decode_frame(each.gray) == [each.payload] for each in pictures]
+    assert any(together)
+    assert all(all_ways for all_ways, one in zip(together, alone, strict=True) if one)
+
+
+@pytest.mark.parametrize("look", LOOKS)
+def test_every_way_of_looking_says_where_a_code_is(look: str):
+    (found,) = LOOKS[look](frame_with(code("PLACED", scale=8), left=400, top=200))
+    assert found.payload == b"PLACED"
+    xs, ys = zip(*found.corners, strict=True)
+    # Version 1 has 21 modules of 8 pixels, behind 4 modules of quiet zone.
+    for seen, true in ((min(xs), 432), (max(xs), 600), (min(ys), 232), (max(ys), 400)):
+        assert abs(seen - true) <= 8
+
+
+def test_a_frame_is_enlarged_up_to_the_size_of_a_full_hd_one():
+    scale = 4
+    at_bound = np.full((MOST_ENLARGED_PIXELS // 1920, 1920), 255, dtype=np.uint8)
+    square = code("LARGE", scale=scale)
+    at_bound[100 : 100 + square.shape[0], 100 : 100 + square.shape[1]] = square
+    beyond = np.vstack([at_bound, at_bound[-1:]])
+    for look in (enlarged, smoothed):
+        assert [each.payload for each in look(at_bound)] == [b"LARGE"]
+        assert look(beyond) == []
+    assert [each.payload for each in plain(beyond)] == [b"LARGE"]
+
+
+def taken(decoder: FrameDecoder, times_ms: range, gray: Gray, *, changed: bool = True) -> dict[int, str]:
+    """Return which expensive look was taken when."""
+    looks = {at_ms: decoder.decode(gray, at_ms=at_ms, changed=changed).fallback for at_ms in times_ms}
+    return {at_ms: look for at_ms, look in looks.items() if look is not None}
+
+
+def test_the_expensive_ways_take_turns_only_so_often():
     decoder = FrameDecoder(fallbacks_per_s=2)
-    assert decoder.has_fallback
-    wall = background()
-    looks = [decoder.decode(wall, at_ms=at_ms).fallback for at_ms in range(0, 1001, 100)]
-    assert [number * 100 for number, look in enumerate(looks) if look] == [0, 500, 1000]
-    assert not decoder.decode(frame_with(code("SEEN")), at_ms=5000).fallback
+    assert decoder.has_zbar
+    assert taken(decoder, range(0, 2001, 100), background()) == {
+        0: "enlarged",
+        500: "smoothed",
+        1000: "thresholded",
+        1500: "zbar",
+        2000: "enlarged",
+    }
 
 
-def test_zbar_never_looks_when_it_is_not_allowed_to():
+def test_no_expensive_way_is_taken_where_a_cheap_one_reads():
+    decoder = FrameDecoder(fallbacks_per_s=30)
+    striped = next(each for each in (draw("striped", KINDS["striped"], n) for n in range(8)) if histogram(each.gray))
+    for gray, payload in ((frame_with(code("SEEN")), b"SEEN"), (striped.gray, striped.payload)):
+        found = decoder.decode(gray, at_ms=0)
+        assert found.codes == (payload,)
+        assert found.fallback is None
+        assert not found.withheld
+
+
+def test_no_expensive_way_is_taken_when_none_is_allowed():
     decoder = FrameDecoder(fallbacks_per_s=0)
-    assert not any(decoder.decode(background(), at_ms=at_ms).fallback for at_ms in (0, 10_000))
+    found = [decoder.decode(background(), at_ms=at_ms) for at_ms in (0, 10_000)]
+    assert not any(each.fallback or each.withheld for each in found)
 
 
-@pytest.mark.parametrize("seed", range(3))
-def test_zbar_reads_a_screen_with_stripes_that_zxing_does_not(seed: int):
-    payload = pass_like(seed)
-    frame = moire(frame_with(code(payload)), period=4.85)
-    assert FrameDecoder(fallbacks_per_s=0).decode(frame, at_ms=0).codes == ()
-    assert FrameDecoder(fallbacks_per_s=1).decode(frame, at_ms=0).codes == (payload.encode(),)
-    assert decode_frame(frame) == [payload.encode()]
+def test_the_way_that_has_read_looks_first_the_next_time():
+    decoder = FrameDecoder(fallbacks_per_s=30)
+    grainy = next(
+        each for each in (draw("very grainy", KINDS["very grainy"], n) for n in range(8)) if not enlarged(each.gray)
+    )
+    assert taken(decoder, range(0, 300, 100), grainy.gray) == {0: "enlarged", 100: "smoothed", 200: "smoothed"}
 
 
-def test_a_frame_that_zbar_may_not_see_yet_is_said_to_be_worth_another():
-    decoder = FrameDecoder(fallbacks_per_s=2)
-    assert not decoder.decode(background(), at_ms=0).withheld
-    assert decoder.decode(background(), at_ms=100).withheld
-    assert not decoder.decode(background(), at_ms=600).withheld
-    assert not decoder.decode(frame_with(code("SEEN")), at_ms=700).withheld
+def test_a_scene_is_worth_more_frames_until_every_way_has_looked():
+    decoder = FrameDecoder(fallbacks_per_s=10)
+    assert decoder.decode(background(), at_ms=0).withheld
+    told = [decoder.decode(background(), at_ms=at_ms, changed=False).withheld for at_ms in range(50, 501, 50)]
+    # Looks at 100 and 200, and the last at 300; from then on nothing is owed to the scene.
+    assert told == [True] * 5 + [False] * 5
+    assert decoder.decode(background(), at_ms=600, changed=True).withheld
 
 
-def test_the_gate_opens_for_the_first_frame_and_stays_shut_while_nothing_moves():
-    gate = MotionGate()
-    frame = frame_with(code("STILL"))
-    assert gate.opens(frame, at_ms=0)
-    assert not gate.opens(frame, at_ms=100)
-    assert not gate.opens(frame, at_ms=GATE_OPEN_MS - 1)
+def test_a_code_that_is_not_found_any_more_is_looked_for_in_every_way():
+    decoder = FrameDecoder(fallbacks_per_s=10)
+    assert not decoder.decode(frame_with(code("SEEN")), at_ms=0).withheld
+    assert decoder.decode(background(), at_ms=100, changed=False).withheld
 
 
-def test_the_gate_opens_every_second_although_nothing_moves():
-    gate = MotionGate()
-    frame = background()
-    gate.opens(frame, at_ms=0)
-    assert gate.opens(frame, at_ms=GATE_OPEN_MS)
-    assert not gate.opens(frame, at_ms=GATE_OPEN_MS + 1)
+@pytest.mark.parametrize(("spent_ms", "looks"), [(FRAME_BUDGET_MS - 1, True), (FRAME_BUDGET_MS, False)])
+def test_a_frame_that_has_taken_its_time_gets_no_further_look(spent_ms: int, looks: bool):  # noqa: FBT001
+    hands = iter([0, 0, spent_ms])
+    decoder = FrameDecoder(fallbacks_per_s=10, clock_ms=lambda: next(hands))
+    found = decoder.decode(background(), at_ms=0)
+    assert (found.fallback == "enlarged") == looks
+    assert found.withheld == looks
 
 
-def test_the_gate_opens_when_a_pass_rotates_at_the_smallest_readable_size():
-    gate = MotionGate()
-    gate.opens(frame_with(code(pass_like(1), scale=2)), at_ms=0)
-    assert gate.opens(frame_with(code(pass_like(2), scale=2)), at_ms=66)
-
-
-def test_the_gate_stays_shut_for_the_noise_of_a_sensor():
-    gate = MotionGate()
-    random = np.random.default_rng(5)
-    scene = background().astype(np.int16)
-    frames = [np.clip(scene + random.normal(0, 12, scene.shape), 0, 255).astype(np.uint8) for _ in range(5)]
-    assert [gate.opens(frame, at_ms=66 * number) for number, frame in enumerate(frames)] == [True, *[False] * 4]
-
-
-def test_the_gate_compares_with_the_last_decoded_frame_so_a_slow_change_opens_it():
-    gate = MotionGate()
-    scene = np.full((HEIGHT, WIDTH), 50, dtype=np.uint8)
-    opened = [gate.opens(np.asarray(scene + 3 * step, dtype=np.uint8), at_ms=60 * step) for step in range(10)]
-    assert opened == [True, False, False, False, False, True, False, False, False, False]
-
-
-def test_the_gate_opens_again_when_it_is_told_to():
-    gate = MotionGate()
-    gate.opens(background(), at_ms=0)
-    gate.look_again()
-    assert gate.opens(background(), at_ms=66)
-
-
-def test_the_gate_takes_frames_of_any_size():
-    gate = MotionGate()
-    assert gate.opens(np.zeros((1, 1), dtype=np.uint8), at_ms=0)
-    assert gate.opens(np.full((2000, 3000), 255, dtype=np.uint8), at_ms=1)
+def test_a_frame_slow_at_the_first_look_gets_no_second():
+    striped = next(each for each in (draw("striped", KINDS["striped"], n) for n in range(8)) if histogram(each.gray))
+    hands = iter([0, FRAME_BUDGET_MS, FRAME_BUDGET_MS])
+    assert FrameDecoder(fallbacks_per_s=10, clock_ms=lambda: next(hands)).decode(striped.gray, at_ms=0).codes == ()

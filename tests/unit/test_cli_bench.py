@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
-from doorward.benchmarks import choose, find_benchmarks, number, row
+from doorward.benchmarks import choose, find_benchmarks, number, row, with_images
 from doorward.errors import CliError, ExitCode
 from doorward.output import Json
 
@@ -105,3 +106,31 @@ def test_percentiles_stand_in_one_cell():
     times: dict[str, Json] = {"p50": 0.5, "p95": 1.25, "p99": 130.0}
     record: dict[str, Json] = {"name": "x", "value": 1, "unit": "ms", "floor": 2, "ratio": 0.5, "n": 9, "must": "< 1x"}
     assert row(record | times) == ("x", "1 ms", "2", "0.5x", "< 1x", "0.5/1.25/130", "9")
+
+
+def test_a_folder_of_images_is_for_the_camera_alone(tmp_path: Path):
+    def camera(images: Path | None = None) -> list[Figure]:
+        return [Figure(str(images))]
+
+    def other() -> list[Figure]:
+        return []
+
+    both = {"camera": camera, "other": other}
+    assert [each.to_json() for each in with_images(both, tmp_path)["camera"]()] == [{"name": str(tmp_path)}]
+    assert with_images(both, tmp_path)["other"] is other
+    assert with_images(both, None) is both
+    assert with_images({"other": other}, tmp_path) == {"other": other}
+
+
+def test_a_folder_of_images_that_is_not_there_is_refused(tmp_path: Path):
+    with pytest.raises(CliError, match="there is no folder") as caught:
+        with_images({"camera": list}, tmp_path / "none")
+    assert caught.value.code is ExitCode.UNUSABLE
+
+
+@dataclass
+class Figure:
+    name: str
+
+    def to_json(self) -> dict[str, Json]:
+        return {"name": self.name}

@@ -119,6 +119,8 @@ def test_an_event_is_one_line_with_its_reason():
     assert event_line(out, DENIED).endswith("5  ACCESS_DENIED         REPLAYED (step 9)")
     more = {**DENIED, "reader": "camera", "credential": "00000000004d", "count": 12}
     assert event_line(out, more).endswith("REPLAYED (step 9)  camera  pass 00000000004d  12 times")
+    pictured = {**GRANTED, "snapshots": ["/s/a-4-1.jpg", "/s/a-4-2.jpg"]}
+    assert event_line(out, pictured).endswith("level-1  pictures /s/a-4-1.jpg /s/a-4-2.jpg  2.2 ms")
     refused = {"seq": 6, "at": "2026-01-01T00:00:02.000Z", "kind": "COMMAND_REFUSED", "reason": "COMMAND_EXPIRED"}
     assert event_line(out, refused).endswith("COMMAND_REFUSED       COMMAND_EXPIRED")
     card = {**GRANTED, "credential": "00000000004d0001"}

@@ -23,6 +23,7 @@ from edge.config import (
     LimitsConfig,
     Problem,
     ReaderConfig,
+    SnapshotsConfig,
     load_config,
     render_config,
 )
@@ -147,6 +148,9 @@ def _configs(draw: st.DrawFn) -> EdgeConfig:
         inputs=draw(st.none() | st.builds(AddressConfig, url=_urls)),
         clock=ClockConfig(rtc=draw(st.booleans()), offset_file=draw(st.none() | _paths) if simulated else None),
         limits=LimitsConfig(journal_max_events=draw(st.integers(1_000, 10_000_000))),
+        snapshots=SnapshotsConfig(keep_hours=draw(st.integers(1, 720)), most_mb=draw(st.integers(1, 10_000)))
+        if draw(st.booleans())
+        else SnapshotsConfig(),
     )
 
 
@@ -216,6 +220,11 @@ def test_a_fault_is_told_with_its_place(
         ('[clock]\nsource = "sundial"', 21, "clock.source"),
         ("[clock]\nrtc = 1", 21, "clock.rtc"),
         ('[clock]\noffset_file = "offset"', 21, "clock.offset_file"),
+        ("[snapshots]\nkeep_hours = -1", 21, "snapshots.keep_hours"),
+        ("[snapshots]\nkeep_hours = 721", 21, "snapshots.keep_hours"),
+        ("[snapshots]\nmost_mb = 0", 21, "snapshots.most_mb"),
+        ("[snapshots]\nmost_mb = 10_001", 21, "snapshots.most_mb"),
+        ("[snapshots]\nhours = 1", 21, "snapshots.hours"),
         ("[limits]\njournal_max_events = 999", 21, "limits.journal_max_events"),
         ("[limits]\njournal_max_events = 10_000_001", 21, "limits.journal_max_events"),
         ("[limits]\njournal_max_events = true", 21, "limits.journal_max_events"),
@@ -240,6 +249,16 @@ def test_the_limits_themselves_are_allowed(load: Callable[[str], EdgeConfig], va
 def test_a_socket_of_the_longest_path_is_allowed(load: Callable[[str], EdgeConfig]):
     path = "/" + "x" * 106
     assert load(f'{GOOD}[diagnostics]\nsocket = "{path}"\n').diagnostics.socket == Path(path)
+
+
+@pytest.mark.parametrize(("hours", "most_mb"), [(0, 1), (720, 10_000)])
+def test_the_limits_of_snapshots_are_allowed(load: Callable[[str], EdgeConfig], hours: int, most_mb: int):
+    config = load(f"{GOOD}[snapshots]\nkeep_hours = {hours}\nmost_mb = {most_mb}\n")
+    assert config.snapshots == SnapshotsConfig(keep_hours=hours, most_mb=most_mb)
+
+
+def test_no_pictures_are_kept_unless_the_configuration_says_so(load: Callable[[str], EdgeConfig]):
+    assert load(GOOD).snapshots.keep_hours == 0
 
 
 @pytest.mark.parametrize("section", ["device", "lock", "cloud", "clock", "limits", "diagnostics", "paths", "reader"])
