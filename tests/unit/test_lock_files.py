@@ -17,7 +17,7 @@ _LOCKS = sorted((_ROOT / "requirements").glob("*.txt"))
 _EXTRAS = {
     "cloud.txt": ["cloud", "wallet", "postgres"],
     "dev.txt": ["dev"],
-    "edge.txt": ["edge", "camera", "mqtt"],
+    "edge.txt": ["edge", "camera", "osdp", "gpio", "modbus", "mqtt"],
     "hardware.txt": ["nfc", "osdp"],
 }
 _PIN = re.compile(r"^(?P<name>[A-Za-z0-9._-]+)==(?P<version>\S+)")
