@@ -9,15 +9,16 @@ This module performs no input or output and must not import a driver.
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from enum import Enum
-from typing import Protocol
+from typing import Protocol, TypeAlias
 
-from edge.core.credential import Medium, Presentation
+from edge.core.credential import Form, Medium, PinEntry, Presentation
 from edge.core.door_state import InputLine, LineState
 from edge.core.effects import Feedback
 
 __all__ = [
     "Capability",
     "Feedback",
+    "Form",
     "InputChange",
     "InputLine",
     "Inputs",
@@ -27,14 +28,19 @@ __all__ = [
     "LockError",
     "LockInfo",
     "Medium",
+    "PinEntry",
     "PortError",
     "Presentation",
     "Reader",
     "ReaderError",
     "ReaderInfo",
     "ReaderLost",
+    "Reading",
     "Reason",
 ]
+
+Reading: TypeAlias = Presentation | PinEntry
+"""What a reader reads: what was presented, or a PIN that was keyed in."""
 
 
 class Reason(Enum):
@@ -109,15 +115,15 @@ class ReaderInfo:
 
 
 class Reader(Protocol):
-    """A device that reads presentations."""
+    """A device that reads presentations, and PINs where it has keys."""
 
     @property
     def info(self) -> ReaderInfo:
         """Tell what this reader is; known before it is opened."""
         ...
 
-    def presentations(self) -> AsyncIterator[Presentation]:
-        """Open the device and yield what it reads, until `aclose`.
+    def presentations(self) -> AsyncIterator[Reading]:
+        """Open the device and yield what it reads, until `aclose`; a PIN when its last key was pressed.
 
         One iteration at a time. After an error, iterate again: the adapter itself paces the re-opening (at once
         the first time, then with a growing pause of at most 5 s), so the caller may iterate again immediately.

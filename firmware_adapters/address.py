@@ -3,9 +3,12 @@
 Pure: nothing is opened here. Invariant: an address that parses has only options of its scheme, each in its range.
 """
 
+import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
+from types import MappingProxyType
+from typing import TypeAlias
 from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 
 # Linux refuses paths over 4,096 bytes (PATH_MAX); no option needs more.
@@ -59,20 +62,52 @@ class Option:
 
 
 @dataclass(frozen=True, slots=True)
+class TextOption:
+    """One option of a scheme that is a name, a path or a choice.
+
+    Args:
+        what: what it sets, for the help text.
+        pattern: what the whole value has to match.
+        default: its value when the address does not name it; "" when it then is absent.
+        required: an address without it is refused.
+    """
+
+    what: str
+    pattern: str
+    default: str = ""
+    required: bool = False
+
+
+AnyOption: TypeAlias = Option | TextOption
+
+
+class Place(Enum):
+    """What an address of a scheme begins with."""
+
+    DEVICE = "device"  # a path, or a bare name
+    HOST = "host"  # //host:port, and perhaps a path on it
+
+
+@dataclass(frozen=True, slots=True)
 class Address:
     """A checked device address.
 
     Args:
         url: the address as written.
         scheme: lower case.
-        path: what follows the scheme, percent-decoded: an absolute path, or a bare name as in `camera:0`.
-        options: every option of the scheme with its value, given or default.
+        path: what follows the scheme, percent-decoded: an absolute path, or a bare name as in `camera:0`. Behind a
+            host it may be empty.
+        options: every whole-number option of the scheme with its value, given or default.
+        texts: the same for the others.
+        host: for a scheme that goes to a host, its name or address and port as written; else empty.
     """
 
     url: str
     scheme: str
     path: str
     options: Mapping[str, int]
+    texts: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    host: str = ""
 
 
 def scheme_of(url: str) -> str:
@@ -103,33 +138,51 @@ def scheme_of(url: str) -> str:
     return scheme.lower()
 
 
-def parse_address(url: str, *, known: Mapping[str, Option], example: str) -> Address:
+def parse_address(url: str, *, known: Mapping[str, AnyOption], example: str, place: Place = Place.DEVICE) -> Address:
     """Check a device address against the options of its scheme.
 
     Args:
         url: the address as configured.
         known: the options of this scheme by name.
         example: a right address of this scheme, quoted in errors.
+        place: what it begins with.
 
     Raises:
-        AdapterError: anything else than a path (or a bare name) and known options in their ranges.
+        AdapterError: anything else than a path (or a bare name, or a host) and known options in their ranges.
     """
     scheme = scheme_of(url)
     split = _split(url, example)
-    if split.netloc:
+    host = _host(url, split, example) if place is Place.HOST else ""
+    if split.netloc and not host:
         raise AdapterError(
             AddressFault.MALFORMED,
             what=f"the device address {url!r} has two slashes, so {split.netloc!r} reads as a host name",
             remedy=f"use three, as in {example}",
         )
     path = unquote(split.path)
-    if not path or path == "/" or "\x00" in path or split.fragment:
+    if (not host and path in {"", "/"}) or "\x00" in path or split.fragment:
         raise AdapterError(
             AddressFault.MALFORMED,
             what=f"the device address {url!r} names no device",
             remedy=f"write it like {example}",
         )
-    return Address(url, scheme, path, _options(url, split.query, known))
+    numbers, texts = _options(url, split.query, known)
+    return Address(url, scheme, path, numbers, texts, host)
+
+
+def _host(url: str, split: SplitResult, example: str) -> str:
+    """Return host and port; a name or password before them does not belong in a configuration."""
+    try:
+        usable = split.hostname is not None and split.port != 0
+    except ValueError:
+        usable = False
+    if usable and "@" not in split.netloc:
+        return split.netloc
+    raise AdapterError(
+        AddressFault.MALFORMED,
+        what=f"the device address {url.partition('//')[0]!r} names no usable host and port, or a user",
+        remedy=f"write it like {example}",
+    )
 
 
 def _split(url: str, example: str) -> SplitResult:
@@ -143,9 +196,8 @@ def _split(url: str, example: str) -> SplitResult:
         ) from error
 
 
-def _options(url: str, query: str, known: Mapping[str, Option]) -> Mapping[str, int]:
-    values = {name: option.default for name, option in known.items()}
-    given: set[str] = set()
+def _options(url: str, query: str, known: Mapping[str, AnyOption]) -> tuple[Mapping[str, int], Mapping[str, str]]:
+    given: dict[str, str] = {}
     for name, text in parse_qsl(query, keep_blank_values=True):
         if name not in known:
             raise AdapterError(
@@ -159,9 +211,29 @@ def _options(url: str, query: str, known: Mapping[str, Option]) -> Mapping[str, 
                 what=f"the device address {url!r} gives {name!r} twice",
                 remedy="give it once",
             )
-        given.add(name)
-        values[name] = _whole_number(url, name, text, known[name])
-    return values
+        given[name] = text
+    numbers: dict[str, int] = {}
+    texts: dict[str, str] = {}
+    for name, option in known.items():
+        if isinstance(option, Option):
+            numbers[name] = _whole_number(url, name, given[name], option) if name in given else option.default
+        else:
+            texts[name] = _text(url, name, given.get(name), option)
+    return numbers, texts
+
+
+def _text(url: str, name: str, text: str | None, option: TextOption) -> str:
+    if text is None and not option.required:
+        return option.default
+    if text is not None and re.fullmatch(option.pattern, text, re.ASCII):
+        return text
+    raise AdapterError(
+        AddressFault.BAD_OPTION,
+        what=f"the device address {url!r} gives {name}={text!r}"
+        if text is not None
+        else f"the device address {url!r} has no option {name!r}",
+        remedy=f"give {name}: {option.what}",
+    )
 
 
 def _whole_number(url: str, name: str, text: str, option: Option) -> int:

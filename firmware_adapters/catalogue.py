@@ -11,7 +11,17 @@ from enum import Enum
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Generic, TypeVar
 
-from firmware_adapters.address import AdapterError, Address, AddressFault, Option, parse_address, scheme_of
+from firmware_adapters.address import (
+    AdapterError,
+    Address,
+    AddressFault,
+    AnyOption,
+    Option,
+    Place,
+    TextOption,
+    parse_address,
+    scheme_of,
+)
 
 if TYPE_CHECKING:
     # At run time this would load the core and its cryptography, for names of types alone.
@@ -60,7 +70,7 @@ class Description:
     scheme: str
     what: str
     example: str
-    options: Mapping[str, Option]
+    options: Mapping[str, AnyOption]
     extra: str | None
 
 
@@ -69,8 +79,9 @@ class _Row(Generic[_Opener]):
     what: str
     example: str
     opener: _Opener
-    options: Mapping[str, Option]
+    options: Mapping[str, AnyOption]
     extra: str | None = None
+    place: Place = Place.DEVICE
 
 
 def _serial(address: Address, reader_id: str) -> Reader:
@@ -89,6 +100,18 @@ def _camera(address: Address, reader_id: str) -> Reader:
     from firmware_adapters.camera import open_device  # noqa: PLC0415 - loaded when used
 
     return open_device(address, reader_id)
+
+
+def _osdp(address: Address, reader_id: str) -> Reader:
+    from firmware_adapters.osdp import open_reader as opener  # noqa: PLC0415 - loaded when used
+
+    return opener(address, reader_id)
+
+
+def _osdp_inputs(address: Address) -> Inputs:
+    from firmware_adapters.osdp import open_inputs as opener  # noqa: PLC0415 - loaded when used
+
+    return opener(address)
 
 
 def _simulated_lock(address: Address) -> Lock:
@@ -118,6 +141,15 @@ _DEVICE_OPTIONS: dict[str, Option] = {
     "height": Option("pixels asked of the device", default=720, least=120, most=2160),
 }
 
+_OSDP_EXAMPLE = "osdp:///dev/ttyUSB0?address=1&key=/var/lib/doorward/osdp/1.key"
+_OSDP_LINE: dict[str, AnyOption] = {
+    "address": Option("the reader's address on its line", default=0, least=0, most=126),
+    "baud": Option("bits a second, the same for all readers of a line", default=9600, least=9600, most=460_800),
+    "key": TextOption(
+        "the path of the file with its secure channel key, of mode 0600", pattern=r"/[^\x00-\x1f]+", required=True
+    ),
+}
+
 _READERS: Mapping[str, _Row[Callable[[Address, str], Reader]]] = MappingProxyType(
     {
         "serial": _Row(
@@ -129,6 +161,21 @@ _READERS: Mapping[str, _Row[Callable[[Address, str], Reader]]] = MappingProxyTyp
                 "idle_ms": Option("milliseconds of silence that end a line", default=50, least=5, most=1000),
             },
             extra="edge",
+        ),
+        "osdp": _Row(
+            what="a card reader, with or without keys, on an RS-485 line, in an OSDP secure channel",
+            example=_OSDP_EXAMPLE,
+            opener=_osdp,
+            options=_OSDP_LINE
+            | {
+                "led": Option("1 when it has an LED", default=1, least=0, most=1),
+                "buzzer": Option("1 when it has a buzzer", default=1, least=0, most=1),
+                "display": Option("1 when it has a text display", default=0, least=0, most=1),
+                "pin_pause_ms": Option(
+                    "milliseconds without a key that end a PIN", default=3000, least=500, most=30_000
+                ),
+            },
+            extra="osdp",
         ),
         "camera": _Row(
             what="a video device that QR codes are held before",
@@ -158,6 +205,13 @@ _LOCKS: Mapping[str, _Row[Callable[[Address], Lock]]] = MappingProxyType(
 )
 _INPUTS: Mapping[str, _Row[Callable[[Address], Inputs]]] = MappingProxyType(
     {
+        "osdp": _Row(
+            what="the case (tamper) and the supply (power) of an OSDP reader",
+            example=_OSDP_EXAMPLE,
+            opener=_osdp_inputs,
+            options=_OSDP_LINE,
+            extra="osdp",
+        ),
         "simulated": _Row(
             what="the contact, exit button and fire input of a simulated door, driven through its control.sock",
             example="simulated:///var/lib/doorward/twin",
@@ -257,7 +311,7 @@ def _look_up(kind: Kind, table: Mapping[str, _Row[_Opener]], url: str) -> tuple[
             else f"the device address {url!r} has the unknown scheme {scheme!r}",
             remedy="use " + " or ".join(f"{name}: ({known.what}; {known.example})" for name, known in table.items()),
         )
-    return parse_address(url, known=row.options, example=row.example), row
+    return parse_address(url, known=row.options, example=row.example, place=row.place), row
 
 
 def _not_installed(address: Address, extra: str | None, error: ImportError) -> AdapterError:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import segno
 
-from edge.ports import Reader, ReaderError
+from edge.ports import PinEntry, Presentation, Reader, ReaderError
 from firmware_adapters.camera import CameraReader
 from firmware_adapters.catalogue import open_reader
 from firmware_adapters.serial_qr import SerialQrReader
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
 
-    from edge.ports import Presentation
+    from edge.ports import Reading
 
 # What waits to be looked at; no test presents more.
 _MOST_HEARD = 256
@@ -32,7 +32,7 @@ class Listener:
 
     def __init__(self, reader: Reader) -> None:
         self.reader = reader
-        self._heard: asyncio.Queue[Presentation] = asyncio.Queue(_MOST_HEARD)
+        self._heard: asyncio.Queue[Reading] = asyncio.Queue(_MOST_HEARD)
         self._task = asyncio.create_task(self._listen())
 
     async def _listen(self) -> None:
@@ -51,7 +51,18 @@ class Listener:
             opening.cancel()
 
     async def next(self) -> Presentation:
-        """Return the next presentation; raise what ended the iteration when there is none."""
+        """Return the next reading, a presentation; raise what ended the iteration when there is none."""
+        reading = await self._next()
+        assert isinstance(reading, Presentation)
+        return reading
+
+    async def next_pin(self) -> PinEntry:
+        """Return the next reading, a PIN."""
+        reading = await self._next()
+        assert isinstance(reading, PinEntry)
+        return reading
+
+    async def _next(self) -> Reading:
         waiting = asyncio.create_task(self._heard.get())
         try:
             async with asyncio.timeout(DEADLINE_S):
@@ -109,6 +120,10 @@ class ReaderBench(Protocol):
         """Hold `payload` (printable ASCII) before the reader."""
         ...
 
+    def read_as(self, payload: bytes) -> bytes:
+        """Return what the reader delivers then."""
+        ...
+
     def lose(self) -> None:
         """Take the device away."""
         ...
@@ -145,6 +160,9 @@ class SerialBench:
 
     def present(self, payload: bytes) -> None:
         self.send(payload + b"\r\n")
+
+    def read_as(self, payload: bytes) -> bytes:
+        return payload
 
     def lose(self) -> None:
         os.close(self._master)
@@ -195,6 +213,9 @@ class FolderBench:
 
     def present(self, payload: bytes) -> None:
         self.show(qr_png(payload.decode("ascii")))
+
+    def read_as(self, payload: bytes) -> bytes:
+        return payload
 
     def lose(self) -> None:
         self.folder.rename(self.folder.with_suffix(".away"))
