@@ -108,10 +108,40 @@ def _osdp(address: Address, reader_id: str) -> Reader:
     return opener(address, reader_id)
 
 
+def _gpio_lock(address: Address) -> Lock:
+    from firmware_adapters.gpio import open_lock as opener  # noqa: PLC0415 - loaded when used
+
+    return opener(address)
+
+
+def _gpio_inputs(address: Address) -> Inputs:
+    from firmware_adapters.gpio import open_inputs as opener  # noqa: PLC0415 - loaded when used
+
+    return opener(address)
+
+
+def _gpio_files_lock(address: Address) -> Lock:
+    from firmware_adapters.gpio_files import open_lock as opener  # noqa: PLC0415 - loaded when used
+
+    return opener(address)
+
+
+def _gpio_files_inputs(address: Address) -> Inputs:
+    from firmware_adapters.gpio_files import open_inputs as opener  # noqa: PLC0415 - loaded when used
+
+    return opener(address)
+
+
 def _osdp_inputs(address: Address) -> Inputs:
     from firmware_adapters.osdp import open_inputs as opener  # noqa: PLC0415 - loaded when used
 
     return opener(address)
+
+
+def _wiegand(address: Address, reader_id: str) -> Reader:
+    from firmware_adapters.wiegand import open_reader as opener  # noqa: PLC0415 - loaded when used
+
+    return opener(address, reader_id)
 
 
 def _simulated_lock(address: Address) -> Lock:
@@ -141,12 +171,45 @@ _DEVICE_OPTIONS: dict[str, Option] = {
     "height": Option("pixels asked of the device", default=720, least=120, most=2160),
 }
 
+_LINE = r"[A-Za-z0-9_.\-]{1,32}"
+_PIN_PAUSE = Option("milliseconds without a key that end a PIN", default=3000, least=500, most=30_000)
 _OSDP_EXAMPLE = "osdp:///dev/ttyUSB0?address=1&key=/var/lib/doorward/osdp/1.key"
 _OSDP_LINE: dict[str, AnyOption] = {
     "address": Option("the reader's address on its line", default=0, least=0, most=126),
     "baud": Option("bits a second, the same for all readers of a line", default=9600, least=9600, most=460_800),
     "key": TextOption(
         "the path of the file with its secure channel key, of mode 0600", pattern=r"/[^\x00-\x1f]+", required=True
+    ),
+}
+
+_RELAY: dict[str, AnyOption] = {
+    "lock": TextOption("the relay's line, by number or name", pattern=_LINE, required=True),
+    "active": TextOption("the level that powers the relay: high or low", pattern="high|low", default="high"),
+    "fail": TextOption(
+        "secure for a lock that is locked without power, safe for one that is open without it",
+        pattern="secure|safe",
+        default="secure",
+    ),
+}
+_LINES: dict[str, AnyOption] = {
+    name: TextOption(
+        f"{what}: number or name of its line, then nc or no for a circuit closed or open at rest (usually {rest})"
+        ", then up, down or none for what pulls it",
+        pattern=_LINE + "(,(nc|no))?(,(up|down|none))?",
+    )
+    for name, what, rest in (
+        ("contact", "the door's contact", "nc"),
+        ("rex", "the exit button or sensor", "no"),
+        ("fire", "the fire panel's contact", "nc"),
+        ("lock_monitor", "the bolt's contact, closed while it is thrown", "nc"),
+        ("interlock", "the contact of an interlock's other door", "nc"),
+        ("tamper", "the contact of the controller's case", "nc"),
+        ("power", "the supply's contact for lost mains", "nc"),
+    )
+}
+_DEBOUNCE: dict[str, AnyOption] = {
+    "debounce_ms": Option(
+        "milliseconds that a change has to last; rex and fire never more than 50", default=50, least=0, most=1000
     ),
 }
 
@@ -171,11 +234,21 @@ _READERS: Mapping[str, _Row[Callable[[Address, str], Reader]]] = MappingProxyTyp
                 "led": Option("1 when it has an LED", default=1, least=0, most=1),
                 "buzzer": Option("1 when it has a buzzer", default=1, least=0, most=1),
                 "display": Option("1 when it has a text display", default=0, least=0, most=1),
-                "pin_pause_ms": Option(
-                    "milliseconds without a key that end a PIN", default=3000, least=500, most=30_000
-                ),
+                "pin_pause_ms": _PIN_PAUSE,
             },
             extra="osdp",
+        ),
+        "wiegand": _Row(
+            what="a card reader, with or without keys, on two lines of a GPIO chip (26, 34 or 37 bits)",
+            example="wiegand:///dev/gpiochip0?d0=23&d1=24",
+            opener=_wiegand,
+            options={
+                "d0": TextOption("the line of D0, by number or name", pattern=_LINE, required=True),
+                "d1": TextOption("the line of D1, by number or name", pattern=_LINE, required=True),
+                "gap_ms": Option("milliseconds of silence that end a frame", default=25, least=5, most=200),
+                "pin_pause_ms": _PIN_PAUSE,
+            },
+            extra="gpio",
         ),
         "camera": _Row(
             what="a video device that QR codes are held before",
@@ -195,6 +268,19 @@ _READERS: Mapping[str, _Row[Callable[[Address, str], Reader]]] = MappingProxyTyp
 )
 _LOCKS: Mapping[str, _Row[Callable[[Address], Lock]]] = MappingProxyType(
     {
+        "gpio": _Row(
+            what="a relay on a line of a GPIO chip",
+            example="gpio:///dev/gpiochip0?lock=17",
+            opener=_gpio_lock,
+            options=_RELAY,
+            extra="gpio",
+        ),
+        "gpio+files": _Row(
+            what="a relay that is a file in a folder, for machines without GPIO",
+            example="gpio+files:///run/doorward/chip?lock=17",
+            opener=_gpio_files_lock,
+            options=_RELAY,
+        ),
         "simulated": _Row(
             what="the relay of a simulated door, visible in a state folder",
             example="simulated:///var/lib/doorward/twin",
@@ -205,6 +291,19 @@ _LOCKS: Mapping[str, _Row[Callable[[Address], Lock]]] = MappingProxyType(
 )
 _INPUTS: Mapping[str, _Row[Callable[[Address], Inputs]]] = MappingProxyType(
     {
+        "gpio": _Row(
+            what="contacts and buttons on lines of a GPIO chip",
+            example="gpio:///dev/gpiochip0?contact=5&rex=6,no&fire=13,nc",
+            opener=_gpio_inputs,
+            options=_LINES | _DEBOUNCE,
+            extra="gpio",
+        ),
+        "gpio+files": _Row(
+            what="contacts and buttons that are files in a folder, for machines without GPIO",
+            example="gpio+files:///run/doorward/chip?contact=5&rex=6",
+            opener=_gpio_files_inputs,
+            options=_LINES | _DEBOUNCE,
+        ),
         "osdp": _Row(
             what="the case (tamper) and the supply (power) of an OSDP reader",
             example=_OSDP_EXAMPLE,

@@ -10,10 +10,11 @@ import pytest
 from edge.ports import InputChange, InputLine, Inputs, InputsError, LineState, Reason
 from firmware_adapters.catalogue import open_inputs
 from firmware_adapters.simulated import send_control
+from tests.support.gpio_bench import FilesInputsBench
 from tests.support.waiting import DEADLINE_S
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Callable
     from pathlib import Path
 
 CONTACT, REX, FIRE = InputLine.CONTACT, InputLine.REX, InputLine.FIRE
@@ -59,7 +60,7 @@ class SimulatedBench:
         await send_control(self._folder, "fire on")
 
 
-_BENCHES = {"simulated": SimulatedBench}
+_BENCHES: dict[str, Callable[[Path], InputsBench]] = {"simulated": SimulatedBench, "gpio+files": FilesInputsBench}
 
 
 @pytest.fixture(params=_BENCHES, name="bench")

@@ -10,11 +10,12 @@ import pytest
 
 from edge.ports import Lock, LockError, Reason
 from firmware_adapters.catalogue import open_lock
+from tests.support.gpio_bench import FilesLockBench
 from tests.support.simulated import door
 from tests.support.waiting import DEADLINE_S, until
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Callable
     from pathlib import Path
 
 
@@ -39,7 +40,7 @@ class SimulatedBench:
         return bool(door(self._folder)["lock"] == "unlocked")
 
 
-_BENCHES = {"simulated": SimulatedBench}
+_BENCHES: dict[str, Callable[[Path], LockBench]] = {"simulated": SimulatedBench, "gpio+files": FilesLockBench}
 
 
 @pytest.fixture(params=_BENCHES, name="bench")

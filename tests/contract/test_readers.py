@@ -12,6 +12,7 @@ from edge.ports import Feedback, ReaderError, ReaderLost, Reason
 from tests.support.osdp_bench import OsdpBench
 from tests.support.readers import FolderBench, Listener, ReaderBench, SerialBench, listening
 from tests.support.waiting import DEADLINE_S
+from tests.support.wiegand_bench import WiegandBench
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -21,6 +22,7 @@ _BENCHES: dict[str, Callable[[Path], ReaderBench]] = {
     "serial": SerialBench,
     "camera+files": FolderBench,
     "osdp": OsdpBench,
+    "wiegand": WiegandBench,
 }
 
 
