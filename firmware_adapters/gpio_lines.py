@@ -5,6 +5,7 @@ Invariant: every fault of the chip is the port's own error, and names the chip.
 
 import errno
 from collections.abc import Iterable
+from pathlib import Path
 from types import MappingProxyType
 from typing import TypeAlias
 
@@ -41,9 +42,10 @@ def take_lines(
     """
     try:
         return gpiod.request_lines(chip, consumer=consumer, event_buffer_size=MOST_EVENTS, config=config)
-    except OSError as fault:
-        raise line_error(chip, fault, error) from fault
-    except ValueError as fault:
+    except (OSError, ValueError) as fault:
+        if isinstance(fault, OSError) and not (fault.errno == errno.ENOENT and Path(chip).exists()):
+            raise line_error(chip, fault, error) from fault
+        # The library's ways to say that there is no such number, no such name, or one line twice.
         raise error(
             Reason.UNSUPPORTED,
             what=f"{chip} lacks one of the lines {', '.join(map(str, config))}, or two of them are one ({fault})",

@@ -178,7 +178,8 @@ def _file_holder(folder: Path, line: str) -> str:
 
 
 def _gpio_error(chip: str, line: str, error: Exception) -> WireError:
-    if not isinstance(error, OSError):  # the library's way to say that there is no such line
+    if not isinstance(error, OSError) or (error.errno == errno.ENOENT and Path(chip).exists()):
+        # The library's ways to say that there is no such number or no such name.
         return WireError("unsupported", f"{chip} has no line {line}")
     if error.errno == errno.EBUSY:
         return _busy(Path(chip), line, _consumer(chip, line))
