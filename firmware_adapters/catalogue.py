@@ -132,6 +132,18 @@ def _gpio_files_inputs(address: Address) -> Inputs:
     return opener(address)
 
 
+def _modbus_lock(address: Address) -> Lock:
+    from firmware_adapters.modbus import open_lock as opener  # noqa: PLC0415 - loaded when used
+
+    return opener(address)
+
+
+def _modbus_inputs(address: Address) -> Inputs:
+    from firmware_adapters.modbus import open_inputs as opener  # noqa: PLC0415 - loaded when used
+
+    return opener(address)
+
+
 def _osdp_inputs(address: Address) -> Inputs:
     from firmware_adapters.osdp import open_inputs as opener  # noqa: PLC0415 - loaded when used
 
@@ -182,14 +194,15 @@ _OSDP_LINE: dict[str, AnyOption] = {
     ),
 }
 
+_FAIL = TextOption(
+    "secure for a lock that is locked without power, safe for one that is open without it",
+    pattern="secure|safe",
+    default="secure",
+)
 _RELAY: dict[str, AnyOption] = {
     "lock": TextOption("the relay's line, by number or name", pattern=_LINE, required=True),
     "active": TextOption("the level that powers the relay: high or low", pattern="high|low", default="high"),
-    "fail": TextOption(
-        "secure for a lock that is locked without power, safe for one that is open without it",
-        pattern="secure|safe",
-        default="secure",
-    ),
+    "fail": _FAIL,
 }
 _LINES: dict[str, AnyOption] = {
     name: TextOption(
@@ -207,6 +220,21 @@ _LINES: dict[str, AnyOption] = {
         ("power", "the supply's contact for lost mains", "nc"),
     )
 }
+_BOARD: dict[str, AnyOption] = {
+    "unit": Option("the board's number on its bus", default=1, least=1, most=247),
+}
+_BUS: dict[str, AnyOption] = {"baud": Option("bits a second", default=9600, least=1200, most=921_600)}
+_COIL: dict[str, AnyOption] = {
+    "coil": Option("the relay's coil, counted from 0", default=0, least=0, most=65_535),
+    "fail": _FAIL,
+}
+_POLLED: dict[str, AnyOption] = {
+    name: TextOption(
+        f"the number, from 0, of the input for {name}, then nc or no for a circuit closed or open at rest",
+        pattern=r"[0-9]{1,4}(,(nc|no))?",
+    )
+    for name in _LINES
+} | {"poll_ms": Option("milliseconds from one look at the board to the next", default=20, least=5, most=1000)}
 _DEBOUNCE: dict[str, AnyOption] = {
     "debounce_ms": Option(
         "milliseconds that a change has to last; rex and fire never more than 50", default=50, least=0, most=1000
@@ -281,6 +309,21 @@ _LOCKS: Mapping[str, _Row[Callable[[Address], Lock]]] = MappingProxyType(
             opener=_gpio_files_lock,
             options=_RELAY,
         ),
+        "modbus": _Row(
+            what="a relay of a Modbus board on a serial port",
+            example="modbus:///dev/ttyUSB0?unit=1&coil=0",
+            opener=_modbus_lock,
+            options=_BOARD | _BUS | _COIL,
+            extra="modbus",
+        ),
+        "modbus+tcp": _Row(
+            what="a relay of a Modbus board on the network",
+            example="modbus+tcp://10.0.0.7:502?unit=1&coil=0",
+            opener=_modbus_lock,
+            options=_BOARD | _COIL,
+            extra="modbus",
+            place=Place.HOST,
+        ),
         "simulated": _Row(
             what="the relay of a simulated door, visible in a state folder",
             example="simulated:///var/lib/doorward/twin",
@@ -310,6 +353,21 @@ _INPUTS: Mapping[str, _Row[Callable[[Address], Inputs]]] = MappingProxyType(
             opener=_osdp_inputs,
             options=_OSDP_LINE,
             extra="osdp",
+        ),
+        "modbus": _Row(
+            what="contacts and buttons on a Modbus board on a serial port",
+            example="modbus:///dev/ttyUSB0?unit=1&contact=0&rex=1,no",
+            opener=_modbus_inputs,
+            options=_BOARD | _BUS | _POLLED | _DEBOUNCE,
+            extra="modbus",
+        ),
+        "modbus+tcp": _Row(
+            what="contacts and buttons on a Modbus board on the network",
+            example="modbus+tcp://10.0.0.7:502?unit=1&contact=0&rex=1,no",
+            opener=_modbus_inputs,
+            options=_BOARD | _POLLED | _DEBOUNCE,
+            extra="modbus",
+            place=Place.HOST,
         ),
         "simulated": _Row(
             what="the contact, exit button and fire input of a simulated door, driven through its control.sock",

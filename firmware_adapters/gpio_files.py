@@ -14,13 +14,12 @@ from pathlib import Path
 
 from edge.ports import InputLine, Inputs, InputsError, LineState, Lock, LockInfo, Reason
 from firmware_adapters.address import Address
-from firmware_adapters.line_spec import Bias, LineSpec, specs
+from firmware_adapters.line_spec import Bias, LineSpec, named_specs
 from firmware_adapters.polled_inputs import PolledInputs
 from firmware_adapters.relay_records import Settings
-from firmware_adapters.worker_lock import WorkerLock
+from firmware_adapters.worker_lock import RELAY_WORKER, WorkerLock
 from firmware_adapters.worker_records import encode
 
-RELAY_WORKER = "firmware_adapters.relay_worker"
 # A tenth of the time for which a change has to last.
 LOOK_EVERY_MS = 5
 
@@ -37,7 +36,7 @@ def relay_lock(address: Address, *, files: bool) -> WorkerLock:
         LockError: the line cannot be taken.
     """
     unlocked = (address.texts["active"] == "high") is (address.texts["fail"] == "secure")
-    settings = Settings(address.path, address.texts["lock"], files, int(unlocked))
+    settings = Settings("files" if files else "gpio", address.path, address.texts["lock"], int(unlocked))
     info = LockInfo(f"{address.scheme}:{address.path} line {settings.line}", simulated=files)
     return WorkerLock(info, RELAY_WORKER, encode(settings))
 
@@ -55,23 +54,6 @@ def open_inputs(address: Address) -> Inputs:
 
     lasting_ms = address.options["debounce_ms"]
     return PolledInputs(address.path, look, close, every_ms=LOOK_EVERY_MS, lasting_ms=lasting_ms)
-
-
-def named_specs(address: Address) -> dict[InputLine, LineSpec]:
-    """Return the inputs that an address names.
-
-    Raises:
-        InputsError: it names none, or one line twice.
-    """
-    found = specs(address)
-    lines = [spec.line for spec in found.values()]
-    if not found or len(set(lines)) < len(lines):
-        raise InputsError(
-            Reason.UNSUPPORTED,
-            what=f"the inputs {address.url!r} name {'one line twice' if found else 'no line'}",
-            remedy="give each input a line of its own, as in contact=17&rex=27",
-        )
-    return found
 
 
 def _claim(folder: Path) -> int:

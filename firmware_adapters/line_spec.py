@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from enum import Enum
 from types import MappingProxyType
 
-from edge.ports import InputLine, LineState
+from edge.ports import InputLine, InputsError, LineState, Reason
 from firmware_adapters.address import Address
 
 
@@ -61,6 +61,23 @@ _CLOSED_AT_REST: Mapping[InputLine, bool] = MappingProxyType(
 def specs(address: Address) -> dict[InputLine, LineSpec]:
     """Return the inputs that an address names, in the order of `InputLine`."""
     return {line: _spec(line, text) for line in InputLine if (text := address.texts[line.value])}
+
+
+def named_specs(address: Address) -> dict[InputLine, LineSpec]:
+    """Return the inputs that an address names.
+
+    Raises:
+        InputsError: it names none, or one line twice.
+    """
+    found = specs(address)
+    lines = [spec.line for spec in found.values()]
+    if not found or len(set(lines)) < len(lines):
+        raise InputsError(
+            Reason.UNSUPPORTED,
+            what=f"the inputs {address.url!r} name {'one line twice' if found else 'no line'}",
+            remedy="give each input a line of its own, as in contact=17&rex=27",
+        )
+    return found
 
 
 def _spec(line: InputLine, text: str) -> LineSpec:

@@ -10,7 +10,8 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from edge.ports import InputChange, InputLine, InputsError, LineState, Reason
 from firmware_adapters.debounce import Debounce
 
-LOOK_DEADLINE_S = 1.0
+# A board on a bus is asked twice, 0.3 s each, and may have to wait for its turn before.
+LOOK_DEADLINE_S = 3.0
 # What may wait for the daemon; then it is looked at less often, and the newest state counts.
 MOST_CHANGES = 64
 

@@ -19,16 +19,20 @@ class Settings:
     """Which relay is held, and what its wire means.
 
     Args:
-        chip: the path of a GPIO chip, or of a folder of files that stand for its lines.
-        line: the number or the name of the line.
-        files: whether `chip` is such a folder.
+        kind: what `chip` is: "gpio" a GPIO chip, "files" a folder of files that stand for its lines, "modbus" a board.
+        chip: its path; for a board its serial port, or host:port.
+        line: the number or the name of the line; of a board the number of the coil.
         unlocked: the electrical value, 0 or 1, that lets people pass.
+        unit: the number of a board on its bus.
+        baud: bits a second of a board's serial port, 0 for TCP.
     """
 
+    kind: str
     chip: str
     line: str
-    files: bool
     unlocked: int
+    unit: int = 0
+    baud: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,9 +57,17 @@ class Done:
     number: int
 
 
-Record: TypeAlias = Done | Fault
+@dataclass(frozen=True, slots=True)
+class Undone:
+    """The order of this number was not carried out; the relay is secured as soon as it answers again."""
+
+    number: int
+    what: str
+
+
+Record: TypeAlias = Done | Undone | Fault
 Order: TypeAlias = Energise | Release
 
-RECORDS: Mapping[str, type[Record]] = MappingProxyType({"Done": Done, "Fault": Fault})
+RECORDS: Mapping[str, type[Record]] = MappingProxyType({"Done": Done, "Undone": Undone, "Fault": Fault})
 ORDERS: Mapping[str, type[Order]] = MappingProxyType({"Energise": Energise, "Release": Release})
 SETTINGS: Mapping[str, type[Settings]] = MappingProxyType({"Settings": Settings})

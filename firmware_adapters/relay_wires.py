@@ -49,15 +49,21 @@ class WireError(Exception):
         holder: who has it, as the kernel lists it.
     """
 
-    def __init__(self, reason: str, what: str, *, holder: str = "") -> None:
-        """Make the fault that is told of it."""
+    def __init__(self, reason: str, what: str, *, holder: str = "", remedy: str | None = None) -> None:
+        """Make the fault that is told of it; `remedy` where the usual one does not help."""
         super().__init__(what)
-        self.fault = Fault(reason, what, _REMEDIES[reason])
+        self.fault = Fault(reason, what, remedy or _REMEDIES[reason])
         self.holder = holder
 
 
 class Wire(Protocol):
-    """A relay's wire."""
+    """A relay's wire.
+
+    Attributes:
+        comes_back: whether it may work again after a fault without being taken anew.
+    """
+
+    comes_back: bool
 
     def set(self, value: int) -> None:
         """Drive it to 0 or 1. Raises OSError when the hardware is gone."""
@@ -70,6 +76,8 @@ class Wire(Protocol):
 
 class FileWire:
     """A file with the digit 0 or 1, in a folder that stands for a chip."""
+
+    comes_back = False
 
     def __init__(self, folder: Path, line: str, value: int) -> None:
         """Take the file and drive it to `value`.
@@ -100,6 +108,8 @@ class FileWire:
 
 class GpioWire:
     """A line of a GPIO chip."""
+
+    comes_back = False
 
     def __init__(self, chip: str, line: str, value: int) -> None:
         """Take the line as an output at `value`.
@@ -145,8 +155,12 @@ def take_wire(settings: Settings, value: int) -> Wire:
 
 
 def _take(settings: Settings, value: int) -> Wire:
-    if settings.files:
+    if settings.kind == "files":
         return FileWire(Path(settings.chip), settings.line, value)
+    if settings.kind == "modbus":
+        from firmware_adapters.modbus_wire import ModbusWire  # noqa: PLC0415 - a missing library is told as a record
+
+        return ModbusWire(settings, value)
     return GpioWire(settings.chip, settings.line, value)
 
 

@@ -12,7 +12,7 @@ import signal
 import sys
 import time
 
-from firmware_adapters.relay_records import ORDERS, SETTINGS, Done, Energise, Order, Settings
+from firmware_adapters.relay_records import ORDERS, SETTINGS, Done, Energise, Order, Settings, Undone
 from firmware_adapters.relay_wires import Wire, WireError, take_wire
 from firmware_adapters.worker_parent import Parent
 from firmware_adapters.worker_records import Fault, decode, encode
@@ -21,6 +21,8 @@ from firmware_adapters.worker_records import Fault, decode, encode
 IDLE_S = 3600.0
 # After the daemon is gone only a deadline or a successor is waited for.
 ORPHAN_TURN_S = 0.02
+# Between attempts to secure a relay that does not answer.
+RETRY_S = 0.5
 
 
 class _Ended(BaseException):
@@ -44,6 +46,18 @@ class Relay:
         else:
             self.secure()
 
+    def answer(self, order: Order) -> Done | Undone:
+        """Do what is ordered and say whether it is done; OSError when the wire does not come back by itself."""
+        try:
+            self.obey(order)
+        except OSError as error:
+            if not self._wire.comes_back:
+                raise
+            # Nobody knows how the relay stands now: it is secured as soon as it answers.
+            self._until_s = time.monotonic()
+            return Undone(order.number, str(error))
+        return Done(order.number)
+
     def secure(self) -> None:
         """Drive the wire to secure."""
         self._wire.set(1 - self._unlocked)
@@ -54,9 +68,14 @@ class Relay:
         return None if self._until_s is None else max(0.0, self._until_s - time.monotonic())
 
     def tick(self) -> None:
-        """Secure when the deadline has come."""
+        """Secure when the deadline has come; again and again when the wire does not answer and may come back."""
         if self.left_s() == 0:
-            self.secure()
+            try:
+                self.secure()
+            except OSError:
+                if not self._wire.comes_back:
+                    raise
+                self._until_s = time.monotonic() + RETRY_S
 
 
 def serve(relay: Relay, parent: Parent) -> None:
@@ -67,8 +86,7 @@ def serve(relay: Relay, parent: Parent) -> None:
         relay.tick()
         for line in lines:
             order = decode(line, ORDERS)
-            relay.obey(order)
-            parent.tell(encode(Done(order.number)))
+            parent.tell(encode(relay.answer(order)))
     # Whoever wants to be the successor may ask for the relay now.
     signal.signal(signal.SIGHUP, _end)
     while relay.left_s() is not None:
@@ -93,8 +111,9 @@ def main(descriptor: int) -> None:
         parent.tell(encode(error.fault))
         return
     except ImportError as error:
-        what = f"GPIO needs the Python package {error.name}, which does not load ({error.msg})"
-        parent.tell(encode(Fault("unsupported", what, "install it with: pip install 'doorward[gpio]'")))
+        what = f"this lock needs the Python package {error.name}, which does not load ({error.msg})"
+        extra = "modbus" if settings.kind == "modbus" else "gpio"
+        parent.tell(encode(Fault("unsupported", what, f"install it with: pip install 'doorward[{extra}]'")))
         return
     try:
         signal.signal(signal.SIGTERM, _end)

@@ -14,15 +14,17 @@ import time
 from collections.abc import Callable
 
 from edge.ports import LockError, LockInfo, Reason
-from firmware_adapters.relay_records import RECORDS, Done, Energise, Order, Release
+from firmware_adapters.relay_records import RECORDS, Done, Energise, Order, Release, Undone
 from firmware_adapters.worker_records import MAX_RECORD_BYTES, Fault, decode, encode
 
+RELAY_WORKER = "firmware_adapters.relay_worker"
 # One day: longer than any scheduled unlock, short enough that a lost release ends.
 LONGEST_HOLD_MS = 86_400_000
 # Python and the GPIO library start in 0.1 s here, in two from a slow card.
-START_DEADLINE_S = 10.0
-# An order is one write; the controller gives the whole call 2 s (edge/controller.py), a restart included.
-ORDER_DEADLINE_S = 0.8
+START_DEADLINE_S = 20.0
+# An order is one write, to a board on a bus at most two of 0.3 s each; the controller gives the whole call 2 s
+# (edge/controller.py), a restart included.
+ORDER_DEADLINE_S = 1.2
 END_DEADLINE_S = 1.0
 
 
@@ -136,7 +138,9 @@ class WorkerLock:
         async with self._order:
             try:
                 await self._ask(order)
-            except LockError:
+            except LockError as error:
+                if error.reason is Reason.LOST:  # the process is well, and the relay does not answer it
+                    raise
                 await self._replace()
                 await self._ask(order)
 
@@ -216,6 +220,9 @@ def _expect(data: bytes, *, number: int) -> None:
         raise _hung() from error
     if isinstance(record, Fault):
         raise LockError(Reason(record.reason), what=record.what, remedy=record.remedy)
+    if isinstance(record, Undone) and record.number == number:
+        remedy = "check its supply and wires; it is secured as soon as it answers"
+        raise LockError(Reason.LOST, what=record.what, remedy=remedy)
     if record != Done(number):
         raise _hung()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
 import pytest
@@ -11,10 +12,11 @@ from edge.ports import InputChange, InputLine, Inputs, InputsError, LineState, R
 from firmware_adapters.catalogue import open_inputs
 from firmware_adapters.simulated import send_control
 from tests.support.gpio_bench import FilesInputsBench
+from tests.support.modbus_bench import ModbusInputsBench
 from tests.support.waiting import DEADLINE_S
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncIterator, Callable, Iterator
     from pathlib import Path
 
 CONTACT, REX, FIRE = InputLine.CONTACT, InputLine.REX, InputLine.FIRE
@@ -35,6 +37,8 @@ class InputsBench(Protocol):
         ...
 
     async def raise_fire(self) -> None: ...
+
+    def dispose(self) -> None: ...
 
 
 class SimulatedBench:
@@ -59,13 +63,23 @@ class SimulatedBench:
     async def raise_fire(self) -> None:
         await send_control(self._folder, "fire on")
 
+    def dispose(self) -> None:
+        """Nothing is held."""
 
-_BENCHES: dict[str, Callable[[Path], InputsBench]] = {"simulated": SimulatedBench, "gpio+files": FilesInputsBench}
+
+_BENCHES: dict[str, Callable[[Path], InputsBench]] = {
+    "simulated": SimulatedBench,
+    "gpio+files": FilesInputsBench,
+    "modbus+tcp": ModbusInputsBench,
+    "modbus": partial(ModbusInputsBench, serial=True),
+}
 
 
 @pytest.fixture(params=_BENCHES, name="bench")
-def _bench(request: pytest.FixtureRequest, tmp_path: Path) -> InputsBench:
-    return _BENCHES[request.param](tmp_path)
+def _bench(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[InputsBench]:
+    bench = _BENCHES[request.param](tmp_path)
+    yield bench
+    bench.dispose()
 
 
 @pytest.fixture(name="inputs")

@@ -34,6 +34,9 @@ class FilesLockBench:
     def unlocked(self) -> bool:
         return self.level() == "1"
 
+    def dispose(self) -> None:
+        """Nothing is held."""
+
 
 class FilesInputsBench:
     """Wires whose lines are files: "1" is an open circuit, which a resistor pulls up."""
@@ -66,6 +69,9 @@ class FilesInputsBench:
 
     async def raise_fire(self) -> None:
         await self._lasting("13", 1)
+
+    def dispose(self) -> None:
+        """Nothing is held."""
 
     async def _lasting(self, line: str, level: int) -> None:
         """Change a line for longer than it is debounced, as a door does."""
