@@ -150,6 +150,12 @@ def _osdp_inputs(address: Address) -> Inputs:
     return opener(address)
 
 
+def _hid(address: Address, reader_id: str) -> Reader:
+    from firmware_adapters.hid import open_reader as opener  # noqa: PLC0415 - loaded when used
+
+    return opener(address, reader_id)
+
+
 def _wiegand(address: Address, reader_id: str) -> Reader:
     from firmware_adapters.wiegand import open_reader as opener  # noqa: PLC0415 - loaded when used
 
@@ -250,6 +256,15 @@ _READERS: Mapping[str, _Row[Callable[[Address, str], Reader]]] = MappingProxyTyp
             options={
                 "baud": Option("bits a second, as the scanner is set", default=115_200, least=300, most=4_000_000),
                 "idle_ms": Option("milliseconds of silence that end a line", default=50, least=5, most=1000),
+            },
+            extra="edge",
+        ),
+        "hid": _Row(
+            what="a QR scanner that types like a keyboard, with the keys of a US one",
+            example="hid:///dev/input/by-id/usb-Scanner-event-kbd",
+            opener=_hid,
+            options={
+                "idle_ms": Option("milliseconds without a key that end a code", default=100, least=5, most=1000),
             },
             extra="edge",
         ),

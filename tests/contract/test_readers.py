@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from edge.ports import Feedback, ReaderError, ReaderLost, Reason
+from tests.support.hid_bench import HidBench
 from tests.support.osdp_bench import OsdpBench
 from tests.support.readers import FolderBench, Listener, ReaderBench, SerialBench, listening
 from tests.support.waiting import DEADLINE_S
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 _BENCHES: dict[str, Callable[[Path], ReaderBench]] = {
     "serial": SerialBench,
     "camera+files": FolderBench,
+    "hid": HidBench,
     "osdp": OsdpBench,
     "wiegand": WiegandBench,
 }

@@ -14,7 +14,7 @@ import segno
 from edge.ports import PinEntry, Presentation, Reader, ReaderError
 from firmware_adapters.camera import CameraReader
 from firmware_adapters.catalogue import open_reader
-from firmware_adapters.serial_qr import SerialQrReader
+from firmware_adapters.line_reader import LineReader
 from tests.support.waiting import DEADLINE_S
 
 if TYPE_CHECKING:
@@ -145,7 +145,7 @@ class SerialBench:
         self._master = -1
         self._slave_path = ""
         reader = open_reader(f"serial://{self.link}{options}", "reader-1")
-        assert isinstance(reader, SerialQrReader)
+        assert isinstance(reader, LineReader)
         self.reader = reader
         self.restore()
 
