@@ -8,6 +8,7 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, replace
+from urllib.parse import quote
 
 from edge.ports import Feedback, Medium, Presentation, ReaderError, ReaderInfo, Reason
 from firmware_adapters.address import Address
@@ -195,6 +196,12 @@ def open_folder(address: Address, reader_id: str) -> CameraReader:
 def open_device(address: Address, reader_id: str) -> CameraReader:
     """Make the reader for an address like camera:///dev/video0 or camera:0."""
     return _reader(address, reader_id, folder=None, device=address.path)
+
+
+def open_stream(address: Address, reader_id: str) -> CameraReader:
+    """Make the reader for an address like camera+http://10.0.0.9:8080/stream."""
+    path = quote(address.path or "/")
+    return _reader(address, reader_id, folder=None, device=f"http://{address.host}{path}")
 
 
 def _reader(address: Address, reader_id: str, *, folder: str | None, device: str | None) -> CameraReader:

@@ -11,6 +11,7 @@ from pathlib import Path
 import cv2
 
 from firmware_adapters.camera_frames import Frame, folder_frames, video_frames
+from firmware_adapters.camera_http import http_frames
 from firmware_adapters.camera_records import Begun, Idle, Ready, Record, Seen, Settings, Unchanged, Unreadable
 from firmware_adapters.qr_decode import FrameDecoder, MotionGate
 
@@ -37,6 +38,8 @@ def watch(settings: Settings, tell: Callable[[Record], None]) -> None:
 def _frames(settings: Settings) -> Iterator[Frame | None]:
     if settings.folder is not None:
         return folder_frames(Path(settings.folder), fps=settings.fps, after=settings.after)
+    if settings.device is not None and settings.device.startswith("http://"):
+        return http_frames(settings.device, fps=settings.fps)
     return video_frames(
         settings.device or "0",
         fps=settings.fps,

@@ -96,6 +96,12 @@ def _camera_files(address: Address, reader_id: str) -> Reader:
     return open_folder(address, reader_id)
 
 
+def _camera_stream(address: Address, reader_id: str) -> Reader:
+    from firmware_adapters.camera import open_stream  # noqa: PLC0415 - loaded when used
+
+    return open_stream(address, reader_id)
+
+
 def _camera(address: Address, reader_id: str) -> Reader:
     from firmware_adapters.camera import open_device  # noqa: PLC0415 - loaded when used
 
@@ -299,6 +305,14 @@ _READERS: Mapping[str, _Row[Callable[[Address, str], Reader]]] = MappingProxyTyp
             opener=_camera,
             options=_CAMERA_OPTIONS | _DEVICE_OPTIONS,
             extra="camera",
+        ),
+        "camera+http": _Row(
+            what="a network camera that sends MJPEG over HTTP",
+            example="camera+http://10.0.0.9:8080/stream",
+            opener=_camera_stream,
+            options=_CAMERA_OPTIONS,
+            extra="camera",
+            place=Place.HOST,
         ),
         "camera+files": _Row(
             what="a folder in which image files appear, read as a camera's frames",

@@ -10,6 +10,7 @@ import pytest
 
 from edge.ports import Feedback, ReaderError, ReaderLost, Reason
 from tests.support.hid_bench import HidBench
+from tests.support.mjpeg_bench import MjpegBench
 from tests.support.osdp_bench import OsdpBench
 from tests.support.readers import FolderBench, Listener, ReaderBench, SerialBench, listening
 from tests.support.waiting import DEADLINE_S
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 _BENCHES: dict[str, Callable[[Path], ReaderBench]] = {
     "serial": SerialBench,
     "camera+files": FolderBench,
+    "camera+http": MjpegBench,
     "hid": HidBench,
     "osdp": OsdpBench,
     "wiegand": WiegandBench,
