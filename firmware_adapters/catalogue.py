@@ -25,7 +25,7 @@ from firmware_adapters.address import (
 
 if TYPE_CHECKING:
     # At run time this would load the core and its cryptography, for names of types alone.
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     from edge.ports import Inputs, Lock, Reader
 
@@ -36,6 +36,7 @@ __all__ = [
     "Kind",
     "check",
     "describe",
+    "open_all_inputs",
     "open_inputs",
     "open_lock",
     "open_reader",
@@ -134,6 +135,12 @@ def _gpio_files_lock(address: Address) -> Lock:
 
 def _gpio_files_inputs(address: Address) -> Inputs:
     from firmware_adapters.gpio_files import open_inputs as opener  # noqa: PLC0415 - loaded when used
+
+    return opener(address)
+
+
+def _adc_inputs(address: Address) -> Inputs:
+    from firmware_adapters.adc import open_inputs as opener  # noqa: PLC0415 - loaded when used
 
     return opener(address)
 
@@ -376,6 +383,14 @@ _INPUTS: Mapping[str, _Row[Callable[[Address], Inputs]]] = MappingProxyType(
             opener=_gpio_files_inputs,
             options=_LINES | _DEBOUNCE,
         ),
+        "adc": _Row(
+            what="supervised contacts and buttons on a converter, which tell a short and a cut wire too",
+            example="adc:///sys/bus/iio/devices/iio:device0?contact=0&rex=1",
+            opener=_adc_inputs,
+            options=_POLLED
+            | _DEBOUNCE
+            | {"reference_mv": Option("millivolts of the reference", default=3300, least=1000, most=24_000)},
+        ),
         "osdp": _Row(
             what="the case (tamper) and the supply (power) of an OSDP reader",
             example=_OSDP_EXAMPLE,
@@ -447,6 +462,21 @@ def open_inputs(url: str) -> Inputs:
         return row.opener(address)
     except ImportError as error:
         raise _not_installed(address, row.extra, error) from error
+
+
+def open_all_inputs(urls: Sequence[str]) -> Inputs:
+    """Open the inputs of a door that has them at several device addresses, as one; see `merged_inputs.py`.
+
+    Args:
+        urls: at least one.
+
+    Raises:
+        AdapterError, InputsError: as `open_inputs`; those that were opened before stay the caller's to forget.
+    """
+    from firmware_adapters.merged_inputs import MergedInputs  # noqa: PLC0415 - loaded when used
+
+    places = [open_inputs(url) for url in urls]
+    return places[0] if len(places) == 1 else MergedInputs(places)
 
 
 def check(kind: Kind, url: str) -> Address:

@@ -11,6 +11,7 @@ import pytest
 from edge.ports import InputChange, InputLine, Inputs, InputsError, LineState, Reason
 from firmware_adapters.catalogue import open_inputs
 from firmware_adapters.simulated import send_control
+from tests.support.adc_bench import AdcInputsBench
 from tests.support.gpio_bench import FilesInputsBench
 from tests.support.modbus_bench import ModbusInputsBench
 from tests.support.waiting import DEADLINE_S
@@ -70,6 +71,7 @@ class SimulatedBench:
 _BENCHES: dict[str, Callable[[Path], InputsBench]] = {
     "simulated": SimulatedBench,
     "gpio+files": FilesInputsBench,
+    "adc": AdcInputsBench,
     "modbus+tcp": ModbusInputsBench,
     "modbus": partial(ModbusInputsBench, serial=True),
 }
