@@ -22,6 +22,21 @@ from firmware_adapters.address import (
     parse_address,
     scheme_of,
 )
+from firmware_adapters.catalogue_options import (
+    BOARD,
+    BUS,
+    CAMERA,
+    CAMERA_DEVICE,
+    COIL,
+    DEBOUNCE,
+    LINE,
+    LINES,
+    OSDP_EXAMPLE,
+    OSDP_LINE,
+    PIN_PAUSE,
+    POLLED,
+    RELAY,
+)
 
 if TYPE_CHECKING:
     # At run time this would load the core and its cryptography, for names of types alone.
@@ -187,79 +202,6 @@ def _simulated_inputs(address: Address) -> Inputs:
     return SimulatedInputs(address.path)
 
 
-_CAMERA_OPTIONS: dict[str, Option] = {
-    "fps": Option("frames a second at most", default=15, least=1, most=60),
-    "repeat_ms": Option(
-        "milliseconds out of view after which a code counts again, 0 to count it in every frame",
-        default=2000,
-        least=0,
-        most=600_000,
-    ),
-    "fallbacks": Option("second looks by zbar a second at most", default=2, least=0, most=30),
-}
-_DEVICE_OPTIONS: dict[str, Option] = {
-    "width": Option("pixels asked of the device", default=1280, least=160, most=3840),
-    "height": Option("pixels asked of the device", default=720, least=120, most=2160),
-}
-
-_LINE = r"[A-Za-z0-9_.\-]{1,32}"
-_PIN_PAUSE = Option("milliseconds without a key that end a PIN", default=3000, least=500, most=30_000)
-_OSDP_EXAMPLE = "osdp:///dev/ttyUSB0?address=1&key=/var/lib/doorward/osdp/1.key"
-_OSDP_LINE: dict[str, AnyOption] = {
-    "address": Option("the reader's address on its line", default=0, least=0, most=126),
-    "baud": Option("bits a second, the same for all readers of a line", default=9600, least=9600, most=460_800),
-    "key": TextOption(
-        "the path of the file with its secure channel key, of mode 0600", pattern=r"/[^\x00-\x1f]+", required=True
-    ),
-}
-
-_FAIL = TextOption(
-    "secure for a lock that is locked without power, safe for one that is open without it",
-    pattern="secure|safe",
-    default="secure",
-)
-_RELAY: dict[str, AnyOption] = {
-    "lock": TextOption("the relay's line, by number or name", pattern=_LINE, required=True),
-    "active": TextOption("the level that powers the relay: high or low", pattern="high|low", default="high"),
-    "fail": _FAIL,
-}
-_LINES: dict[str, AnyOption] = {
-    name: TextOption(
-        f"{what}: number or name of its line, then nc or no for a circuit closed or open at rest (usually {rest})"
-        ", then up, down or none for what pulls it",
-        pattern=_LINE + "(,(nc|no))?(,(up|down|none))?",
-    )
-    for name, what, rest in (
-        ("contact", "the door's contact", "nc"),
-        ("rex", "the exit button or sensor", "no"),
-        ("fire", "the fire panel's contact", "nc"),
-        ("lock_monitor", "the bolt's contact, closed while it is thrown", "nc"),
-        ("interlock", "the contact of an interlock's other door", "nc"),
-        ("tamper", "the contact of the controller's case", "nc"),
-        ("power", "the supply's contact for lost mains", "nc"),
-    )
-}
-_BOARD: dict[str, AnyOption] = {
-    "unit": Option("the board's number on its bus", default=1, least=1, most=247),
-}
-_BUS: dict[str, AnyOption] = {"baud": Option("bits a second", default=9600, least=1200, most=921_600)}
-_COIL: dict[str, AnyOption] = {
-    "coil": Option("the relay's coil, counted from 0", default=0, least=0, most=65_535),
-    "fail": _FAIL,
-}
-_POLLED: dict[str, AnyOption] = {
-    name: TextOption(
-        f"the number, from 0, of the input for {name}, then nc or no for a circuit closed or open at rest",
-        pattern=r"[0-9]{1,4}(,(nc|no))?",
-    )
-    for name in _LINES
-} | {"poll_ms": Option("milliseconds from one look at the board to the next", default=20, least=5, most=1000)}
-_DEBOUNCE: dict[str, AnyOption] = {
-    "debounce_ms": Option(
-        "milliseconds that a change has to last; rex and fire never more than 50", default=50, least=0, most=1000
-    ),
-}
-
 _READERS: Mapping[str, _Row[Callable[[Address, str], Reader]]] = MappingProxyType(
     {
         "serial": _Row(
@@ -283,14 +225,14 @@ _READERS: Mapping[str, _Row[Callable[[Address, str], Reader]]] = MappingProxyTyp
         ),
         "osdp": _Row(
             what="a card reader, with or without keys, on an RS-485 line, in an OSDP secure channel",
-            example=_OSDP_EXAMPLE,
+            example=OSDP_EXAMPLE,
             opener=_osdp,
-            options=_OSDP_LINE
+            options=OSDP_LINE
             | {
                 "led": Option("1 when it has an LED", default=1, least=0, most=1),
                 "buzzer": Option("1 when it has a buzzer", default=1, least=0, most=1),
                 "display": Option("1 when it has a text display", default=0, least=0, most=1),
-                "pin_pause_ms": _PIN_PAUSE,
+                "pin_pause_ms": PIN_PAUSE,
             },
             extra="osdp",
         ),
@@ -299,10 +241,10 @@ _READERS: Mapping[str, _Row[Callable[[Address, str], Reader]]] = MappingProxyTyp
             example="wiegand:///dev/gpiochip0?d0=23&d1=24",
             opener=_wiegand,
             options={
-                "d0": TextOption("the line of D0, by number or name", pattern=_LINE, required=True),
-                "d1": TextOption("the line of D1, by number or name", pattern=_LINE, required=True),
+                "d0": TextOption("the line of D0, by number or name", pattern=LINE, required=True),
+                "d1": TextOption("the line of D1, by number or name", pattern=LINE, required=True),
                 "gap_ms": Option("milliseconds of silence that end a frame", default=25, least=5, most=200),
-                "pin_pause_ms": _PIN_PAUSE,
+                "pin_pause_ms": PIN_PAUSE,
             },
             extra="gpio",
         ),
@@ -310,14 +252,14 @@ _READERS: Mapping[str, _Row[Callable[[Address, str], Reader]]] = MappingProxyTyp
             what="a video device that QR codes are held before",
             example="camera:///dev/video0",
             opener=_camera,
-            options=_CAMERA_OPTIONS | _DEVICE_OPTIONS,
+            options=CAMERA | CAMERA_DEVICE,
             extra="camera",
         ),
         "camera+http": _Row(
             what="a network camera that sends MJPEG over HTTP",
             example="camera+http://10.0.0.9:8080/stream",
             opener=_camera_stream,
-            options=_CAMERA_OPTIONS,
+            options=CAMERA,
             extra="camera",
             place=Place.HOST,
         ),
@@ -325,7 +267,7 @@ _READERS: Mapping[str, _Row[Callable[[Address, str], Reader]]] = MappingProxyTyp
             what="a folder in which image files appear, read as a camera's frames",
             example="camera+files:///run/doorward/frames?fps=15",
             opener=_camera_files,
-            options=_CAMERA_OPTIONS,
+            options=CAMERA,
             extra="camera",
         ),
     },
@@ -336,27 +278,27 @@ _LOCKS: Mapping[str, _Row[Callable[[Address], Lock]]] = MappingProxyType(
             what="a relay on a line of a GPIO chip",
             example="gpio:///dev/gpiochip0?lock=17",
             opener=_gpio_lock,
-            options=_RELAY,
+            options=RELAY,
             extra="gpio",
         ),
         "gpio+files": _Row(
             what="a relay that is a file in a folder, for machines without GPIO",
             example="gpio+files:///run/doorward/chip?lock=17",
             opener=_gpio_files_lock,
-            options=_RELAY,
+            options=RELAY,
         ),
         "modbus": _Row(
             what="a relay of a Modbus board on a serial port",
             example="modbus:///dev/ttyUSB0?unit=1&coil=0",
             opener=_modbus_lock,
-            options=_BOARD | _BUS | _COIL,
+            options=BOARD | BUS | COIL,
             extra="modbus",
         ),
         "modbus+tcp": _Row(
             what="a relay of a Modbus board on the network",
             example="modbus+tcp://10.0.0.7:502?unit=1&coil=0",
             opener=_modbus_lock,
-            options=_BOARD | _COIL,
+            options=BOARD | COIL,
             extra="modbus",
             place=Place.HOST,
         ),
@@ -374,42 +316,42 @@ _INPUTS: Mapping[str, _Row[Callable[[Address], Inputs]]] = MappingProxyType(
             what="contacts and buttons on lines of a GPIO chip",
             example="gpio:///dev/gpiochip0?contact=5&rex=6,no&fire=13,nc",
             opener=_gpio_inputs,
-            options=_LINES | _DEBOUNCE,
+            options=LINES | DEBOUNCE,
             extra="gpio",
         ),
         "gpio+files": _Row(
             what="contacts and buttons that are files in a folder, for machines without GPIO",
             example="gpio+files:///run/doorward/chip?contact=5&rex=6",
             opener=_gpio_files_inputs,
-            options=_LINES | _DEBOUNCE,
+            options=LINES | DEBOUNCE,
         ),
         "adc": _Row(
             what="supervised contacts and buttons on a converter, which tell a short and a cut wire too",
             example="adc:///sys/bus/iio/devices/iio:device0?contact=0&rex=1",
             opener=_adc_inputs,
-            options=_POLLED
-            | _DEBOUNCE
+            options=POLLED
+            | DEBOUNCE
             | {"reference_mv": Option("millivolts of the reference", default=3300, least=1000, most=24_000)},
         ),
         "osdp": _Row(
             what="the case (tamper) and the supply (power) of an OSDP reader",
-            example=_OSDP_EXAMPLE,
+            example=OSDP_EXAMPLE,
             opener=_osdp_inputs,
-            options=_OSDP_LINE,
+            options=OSDP_LINE,
             extra="osdp",
         ),
         "modbus": _Row(
             what="contacts and buttons on a Modbus board on a serial port",
             example="modbus:///dev/ttyUSB0?unit=1&contact=0&rex=1,no",
             opener=_modbus_inputs,
-            options=_BOARD | _BUS | _POLLED | _DEBOUNCE,
+            options=BOARD | BUS | POLLED | DEBOUNCE,
             extra="modbus",
         ),
         "modbus+tcp": _Row(
             what="contacts and buttons on a Modbus board on the network",
             example="modbus+tcp://10.0.0.7:502?unit=1&contact=0&rex=1,no",
             opener=_modbus_inputs,
-            options=_BOARD | _POLLED | _DEBOUNCE,
+            options=BOARD | POLLED | DEBOUNCE,
             extra="modbus",
             place=Place.HOST,
         ),
