@@ -11,6 +11,10 @@ from types import MappingProxyType
 
 # struct input_event of 64-bit kernels (linux/input.h): time, type, code, value.
 EVENT = struct.Struct("llHHi")
+# EV_SYN, SYN_DROPPED: nobody has read for so long that the kernel had to forget events.
+_DROPPED = (0, 3)
+LOST = "\0"
+"""Stands for what was forgotten: a code with a hole is delivered, and refused for what it holds."""
 _EV_KEY, _PRESSED, _RELEASED = 1, 1, 0
 _SHIFTS = frozenset({42, 54})
 _ROWS = (
@@ -47,8 +51,13 @@ class Keys:
         self._held += data
         whole = len(self._held) // EVENT.size * EVENT.size
         events, self._held = bytes(self._held[:whole]), self._held[whole:]
-        typed = [self._type(code, value) for _, _, kind, code, value in EVENT.iter_unpack(events) if kind == _EV_KEY]
-        return "".join(typed).encode("ascii")
+        return "".join(self._take(kind, code, value) for _, _, kind, code, value in EVENT.iter_unpack(events)).encode()
+
+    def _take(self, kind: int, code: int, value: int) -> str:
+        if (kind, code) == _DROPPED:
+            self._shifts.clear()
+            return LOST
+        return self._type(code, value) if kind == _EV_KEY else ""
 
     def _type(self, code: int, value: int) -> str:
         if code in _SHIFTS:

@@ -73,7 +73,7 @@ async def _until(
                     if isinstance(record, Fault):
                         raise fault_error(record)
         finally:
-            await worker.stop()
+            await worker.leave()
     except TimeoutError as error:
         raise ReaderError(
             Reason.DEADLINE,

@@ -55,6 +55,7 @@ _LOSSES: Mapping[Why, tuple[Reason, str, str]] = MappingProxyType(
             "answers, but not with the key in {key}",
             "put it into install mode and set its key with: doorward edge osdp-key",
         ),
+        Why.RESTARTED: (Reason.LOST, "has left its secure channel", "nothing, if it was restarted; it is called again"),
         Why.TWICE: (Reason.FAULT, "answers twice: two readers have this address", "give one of them another address"),
         Why.GARBLED: (
             Reason.FAULT,
@@ -213,7 +214,7 @@ class OsdpLine:
         finally:
             worker, self._worker = self._worker, None
             if worker is not None:
-                await worker.stop()
+                await worker.leave()
 
     def _keys(self) -> dict[int, bytes]:
         """Return the key of each address; a reader whose key cannot be read is told so and not called.

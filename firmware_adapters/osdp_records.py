@@ -37,6 +37,7 @@ class Why(Enum):
 
     SILENT = "silent"  # it does not answer
     WRONG_KEY = "wrong_key"  # it answers, and has another key
+    RESTARTED = "restarted"  # it answers, and has left the secure channel
     TWICE = "twice"  # two readers answer at its address
     GARBLED = "garbled"  # it answers, and nothing comes of it
 

@@ -33,8 +33,8 @@ from firmware_adapters.worker_records import Fault, decode, encode
 # How long one turn may wait for orders; the library polls each reader every 50 ms.
 TURN_S = 0.005
 # A reader answers every poll within 200 ms, and the library asks again a second after an answer was lost; one that is
-# silent then too is being restarted or gone.
-SILENT_S = 1.3
+# silent then too, and once more, is being restarted or gone.
+SILENT_S = 2.5
 # The library calls a silent reader once a second, but after any error it would leave it alone for 300 s. Left out and
 # taken in again it is called at once; the library needs a moment between the two.
 LEFT_OUT_S = 0.1
@@ -57,6 +57,7 @@ class _Reader:
         self.index = index
         self.secure = False
         self.refusals = 0
+        self.just_left = False
         self.given_up = False
         self.left_out = False
         self.called_s = at_s
@@ -152,8 +153,9 @@ class Line:
         if secure and not reader.secure:
             self._welcome(reader)
         elif reader.secure and not secure:
-            reader.secure, reader.away_s = False, at_s
+            reader.secure, reader.away_s, reader.just_left = False, at_s, True
             self._tell_lost(reader)
+            reader.just_left = False
         elif not reader.secure:
             self._revive(reader, at_s)
 
@@ -184,17 +186,21 @@ class Line:
 
     def _tell_lost(self, reader: _Reader) -> None:
         why = self._why(reader)
-        if why is not reader.told and reader.told in {None, Why.SILENT, Why.GARBLED}:
+        if why is not reader.told and reader.told not in {Why.WRONG_KEY, Why.TWICE}:
             reader.told = why
             self._parent.tell(encode(Lost(reader.address, why.value)))
 
     def _why(self, reader: _Reader) -> Why:
         if self.port.ear.twice(reader.address):
             return Why.TWICE
+        if reader.just_left:
+            return Why.RESTARTED if self._heard_lately(reader) else Why.SILENT
         if reader.refusals >= SURELY_REFUSED:
             return Why.WRONG_KEY
-        heard = time.monotonic() - self.port.ear.last_s(reader.address) < SILENT_S
-        return Why.GARBLED if heard else Why.SILENT
+        return Why.GARBLED if self._heard_lately(reader) else Why.SILENT
+
+    def _heard_lately(self, reader: _Reader) -> bool:
+        return time.monotonic() - self.port.ear.last_s(reader.address) < SILENT_S
 
 
 def serve(settings: Settings, parent: Parent) -> None:

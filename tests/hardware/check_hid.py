@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import fcntl
 import os
 import struct
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
 # linux/uinput.h: UI_SET_EVBIT, UI_SET_KEYBIT, UI_DEV_SETUP, UI_DEV_CREATE, UI_GET_SYSNAME(64).
+TYPING_S = 0.002
 _SET_EVENT, _SET_KEY, _SETUP, _CREATE, _SYSNAME = 0x40045564, 0x40045565, 0x405C5503, 0x5501, 0x8040552C
 
 
@@ -38,10 +40,13 @@ class Keyboard:
         event = next(Path(f"/sys/devices/virtual/input/{name}").glob("event*")).name
         self.path = Path("/dev/input") / event
 
-    def type(self, text: str) -> None:
-        data = typed(text)
-        for start in range(0, len(data), EVENT.size):
-            os.write(self._device, data[start : start + EVENT.size])
+    async def type(self, text: str) -> None:
+        """Type as fast as a scanner does; the kernel keeps 64 events for a reader that is late."""
+        for character in text:
+            data = typed(character)
+            for start in range(0, len(data), EVENT.size):
+                os.write(self._device, data[start : start + EVENT.size])
+            await asyncio.sleep(TYPING_S)
 
     def unplug(self) -> None:
         if self._device >= 0:
@@ -60,7 +65,7 @@ async def _keyboard() -> AsyncIterator[Keyboard]:
 async def test_what_is_typed_is_read_and_a_lost_device_is_told(keyboard: Keyboard):
     reader = open_reader(f"hid://{keyboard.path}", "reader-1")
     async with listening(reader) as listener:
-        keyboard.type("DW1:ABC $%*+-./:\n")
+        await keyboard.type("DW1:ABC $%*+-./:\n")
         assert await listener.next_payload() == b"DW1:ABC $%*+-./:"
         keyboard.unplug()
         assert isinstance(await listener.failure(), ReaderLost)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
 import subprocess
@@ -31,13 +32,16 @@ def _pty() -> tuple[int, int]:
 
 
 class Rs485:
-    """A line: what one end sends, all others hear. The panel's end is a link that can be taken away."""
+    """A line: all readers hear the panel, and it hears them. The panel's end is a link that can be taken away.
+
+    A reader does not hear the other ones here. Hardware does, byte by byte; the library's reader, in a process that is
+    scheduled late, would find another's answer and the question to itself in one read, and drop both.
+    """
 
     def __init__(self, folder: Path) -> None:
         self.port = folder / "ttyRS485"
         self._ends: dict[int, int] = {}
         self._panel = -1
-        self.noise = False
         self.plug()
 
     def plug(self) -> None:
@@ -83,12 +87,10 @@ class Rs485:
             data = os.read(source, 4096)
         except OSError:
             return
-        for end in self._ends:
-            if end != source:
-                try:
+        for end in [*self._ends] if source == self._panel else [self._panel]:
+            if end != source and end in self._ends:
+                with contextlib.suppress(BlockingIOError):  # nobody reads there
                     os.write(end, data)
-                except BlockingIOError:
-                    continue  # nobody reads there
 
 
 class Peripheral:

@@ -56,6 +56,11 @@ def test_a_held_key_counts_once_and_other_keys_and_events_for_nothing():
     assert Keys().feed(repeated + key(ESCAPE, 1) + key(700, 1) + EVENT.pack(0, 0, 4, A, 1)) == b"a"
 
 
+def test_a_code_of_which_the_kernel_has_forgotten_a_part_is_no_other_code():
+    dropped = EVENT.pack(0, 0, 0, 3, 0)
+    assert Keys().feed(typed("12") + key(LEFT_SHIFT, 1) + dropped + typed("34\n")) == b"12\x0034\n"
+
+
 @given(data=st.binary(max_size=400), cuts=st.lists(st.integers(0, 400)))
 def test_any_bytes_type_ascii_however_they_are_cut(data: bytes, cuts: list[int]):
     keys = Keys()
