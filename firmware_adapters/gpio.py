@@ -17,9 +17,9 @@ from gpiod.line import Clock, Direction, Edge, Value
 from edge.ports import InputChange, InputLine, Inputs, InputsError, LineState, Lock, Reason
 from firmware_adapters.address import Address
 from firmware_adapters.debounce import debounce_ms
-from firmware_adapters.gpio_files import relay_lock
 from firmware_adapters.gpio_lines import MOST_EVENTS, Config, line_error, reference, take_lines
 from firmware_adapters.line_spec import Bias, LineSpec, named_specs
+from firmware_adapters.relay_lock import relay_lock
 
 _BIASES: Mapping[Bias, LineBias] = MappingProxyType(
     {Bias.UP: LineBias.PULL_UP, Bias.DOWN: LineBias.PULL_DOWN, Bias.NONE: LineBias.DISABLED},

@@ -12,13 +12,11 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
-from edge.ports import InputLine, Inputs, InputsError, LineState, Lock, LockInfo, Reason
+from edge.ports import InputLine, Inputs, InputsError, LineState, Lock, Reason
 from firmware_adapters.address import Address
 from firmware_adapters.line_spec import Bias, LineSpec, named_specs
 from firmware_adapters.polled_inputs import PolledInputs
-from firmware_adapters.relay_records import Settings
-from firmware_adapters.worker_lock import RELAY_WORKER, WorkerLock
-from firmware_adapters.worker_records import encode
+from firmware_adapters.relay_lock import relay_lock
 
 # A tenth of the time for which a change has to last.
 LOOK_EVERY_MS = 5
@@ -27,18 +25,6 @@ LOOK_EVERY_MS = 5
 def open_lock(address: Address) -> Lock:
     """Open the lock at an address like gpio+files:///run/doorward/chip?lock=17."""
     return relay_lock(address, files=True)
-
-
-def relay_lock(address: Address, *, files: bool) -> WorkerLock:
-    """Start the process that holds the relay at an address.
-
-    Raises:
-        LockError: the line cannot be taken.
-    """
-    unlocked = (address.texts["active"] == "high") is (address.texts["fail"] == "secure")
-    settings = Settings("files" if files else "gpio", address.path, address.texts["lock"], int(unlocked))
-    info = LockInfo(f"{address.scheme}:{address.path} line {settings.line}", simulated=files)
-    return WorkerLock(info, RELAY_WORKER, encode(settings))
 
 
 def open_inputs(address: Address) -> Inputs:
