@@ -3,9 +3,12 @@
 Pure: nothing is opened here. Invariant: an address that parses has only options of its scheme, each in its range.
 """
 
+import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
+from types import MappingProxyType
+from typing import TypeAlias
 from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 
 # Linux refuses paths over 4,096 bytes (PATH_MAX); no option needs more.
@@ -59,21 +62,51 @@ class Option:
 
 
 @dataclass(frozen=True, slots=True)
+class TextOption:
+    """One option of a scheme that is a name, a path or a choice.
+
+    Args:
+        what: what it sets, for the help text.
+        pattern: what the whole value has to match.
+        default: its value when the address does not name it; "" when it then is absent.
+        required: an address without it is refused.
+    """
+
+    what: str
+    pattern: str
+    default: str = ""
+    required: bool = False
+
+
+AnyOption: TypeAlias = Option | TextOption
+
+
+class Place(Enum):
+    """What an address of a scheme begins with."""
+
+    DEVICE = "device"  # a path, or a bare name
+    HOST = "host"  # //host:port, and perhaps a path on it
+
+
+@dataclass(frozen=True, slots=True)
 class Address:
     """A checked device address.
 
     Args:
         url: the address as written.
         scheme: lower case.
-        path: what follows the scheme, percent-decoded: an absolute path, or a bare name as in `camera:0`.
-        options: every option of the scheme with its value, given or default.
-        host: the device's host and perhaps port, of a scheme that has one; else empty.
+        path: what follows the scheme, percent-decoded: an absolute path, or a bare name as in `camera:0`. Behind a
+            host it may be empty.
+        options: every whole-number option of the scheme with its value, given or default.
+        texts: the same for the others.
+        host: for a scheme that goes to a host, its name or address and port as written; else empty.
     """
 
     url: str
     scheme: str
     path: str
     options: Mapping[str, int]
+    texts: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
     host: str = ""
 
 
@@ -105,40 +138,40 @@ def scheme_of(url: str) -> str:
     return scheme.lower()
 
 
-def parse_address(url: str, *, known: Mapping[str, Option], example: str, remote: bool = False) -> Address:
+def parse_address(url: str, *, known: Mapping[str, AnyOption], example: str, place: Place = Place.DEVICE) -> Address:
     """Check a device address against the options of its scheme.
 
     Args:
         url: the address as configured.
         known: the options of this scheme by name.
         example: a right address of this scheme, quoted in errors.
-        remote: whether the device is at a host of the network.
+        place: what it begins with.
 
     Raises:
-        AdapterError: anything else than a path (or a bare name) and known options in their ranges.
+        AdapterError: anything else than a path (or a bare name, or a host) and known options in their ranges.
     """
     scheme = scheme_of(url)
     split = _split(url, example)
-    if remote:
-        _check_host(url, split, example)
-    elif split.netloc:
+    host = _host(url, split, example) if place is Place.HOST else ""
+    if split.netloc and not host:
         raise AdapterError(
             AddressFault.MALFORMED,
             what=f"the device address {url!r} has two slashes, so {split.netloc!r} reads as a host name",
             remedy=f"use three, as in {example}",
         )
     path = unquote(split.path)
-    unnamed = not remote and path in {"", "/"}
-    if unnamed or "\x00" in path or split.fragment:
+    if (not host and path in {"", "/"}) or "\x00" in path or split.fragment:
         raise AdapterError(
             AddressFault.MALFORMED,
             what=f"the device address {url!r} names no device",
             remedy=f"write it like {example}",
         )
-    return Address(url, scheme, path, _options(url, split.query, known), split.netloc)
+    numbers, texts = _options(url, split.query, known)
+    return Address(url, scheme, path, numbers, texts, host)
 
 
-def _check_host(url: str, split: SplitResult, example: str) -> None:
+def _host(url: str, split: SplitResult, example: str) -> str:
+    """Return host and port."""
     if "@" in split.netloc:  # not quoted: it may hold a password
         raise AdapterError(
             AddressFault.MALFORMED,
@@ -155,6 +188,7 @@ def _check_host(url: str, split: SplitResult, example: str) -> None:
             what=f"the device address {url!r} names no host",
             remedy=f"write it like {example}",
         )
+    return split.netloc
 
 
 def _split(url: str, example: str) -> SplitResult:
@@ -168,9 +202,8 @@ def _split(url: str, example: str) -> SplitResult:
         ) from error
 
 
-def _options(url: str, query: str, known: Mapping[str, Option]) -> Mapping[str, int]:
-    values = {name: option.default for name, option in known.items()}
-    given: set[str] = set()
+def _options(url: str, query: str, known: Mapping[str, AnyOption]) -> tuple[Mapping[str, int], Mapping[str, str]]:
+    given: dict[str, str] = {}
     for name, text in parse_qsl(query, keep_blank_values=True):
         if name not in known:
             raise AdapterError(
@@ -184,9 +217,29 @@ def _options(url: str, query: str, known: Mapping[str, Option]) -> Mapping[str, 
                 what=f"the device address {url!r} gives {name!r} twice",
                 remedy="give it once",
             )
-        given.add(name)
-        values[name] = _whole_number(url, name, text, known[name])
-    return values
+        given[name] = text
+    numbers: dict[str, int] = {}
+    texts: dict[str, str] = {}
+    for name, option in known.items():
+        if isinstance(option, Option):
+            numbers[name] = _whole_number(url, name, given[name], option) if name in given else option.default
+        else:
+            texts[name] = _text(url, name, given.get(name), option)
+    return numbers, texts
+
+
+def _text(url: str, name: str, text: str | None, option: TextOption) -> str:
+    if text is None and not option.required:
+        return option.default
+    if text is not None and re.fullmatch(option.pattern, text, re.ASCII):
+        return text
+    raise AdapterError(
+        AddressFault.BAD_OPTION,
+        what=f"the device address {url!r} gives {name}={text!r}"
+        if text is not None
+        else f"the device address {url!r} has no option {name!r}",
+        remedy=f"give {name}: {option.what}",
+    )
 
 
 def _whole_number(url: str, name: str, text: str, option: Option) -> int:

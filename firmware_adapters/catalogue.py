@@ -11,11 +11,37 @@ from enum import Enum
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Generic, TypeVar
 
-from firmware_adapters.address import AdapterError, Address, AddressFault, Option, parse_address, scheme_of
+from firmware_adapters import catalogue_openers as openers
+from firmware_adapters.address import (
+    AdapterError,
+    Address,
+    AddressFault,
+    AnyOption,
+    Option,
+    Place,
+    TextOption,
+    parse_address,
+    scheme_of,
+)
+from firmware_adapters.catalogue_options import (
+    BOARD,
+    BUS,
+    CAMERA,
+    CAMERA_DEVICE,
+    COIL,
+    DEBOUNCE,
+    LINE,
+    LINES,
+    OSDP_EXAMPLE,
+    OSDP_LINE,
+    PIN_PAUSE,
+    POLLED,
+    RELAY,
+)
 
 if TYPE_CHECKING:
     # At run time this would load the core and its cryptography, for names of types alone.
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     from edge.ports import Home, Inputs, Lock, Reader
 
@@ -26,6 +52,7 @@ __all__ = [
     "Kind",
     "check",
     "describe",
+    "open_all_inputs",
     "open_inputs",
     "open_lock",
     "open_reader",
@@ -60,7 +87,7 @@ class Description:
     scheme: str
     what: str
     example: str
-    options: Mapping[str, Option]
+    options: Mapping[str, AnyOption]
     extra: str | None
 
 
@@ -69,92 +96,17 @@ class _Row(Generic[_Opener]):
     what: str
     example: str
     opener: _Opener
-    options: Mapping[str, Option]
+    options: Mapping[str, AnyOption]
     extra: str | None = None
-    remote: bool = False
+    place: Place = Place.DEVICE
 
-
-def _serial(address: Address, reader_id: str, _home: Home | None) -> Reader:
-    from firmware_adapters.serial_qr import open_reader as opener  # noqa: PLC0415 - loaded when used
-
-    return opener(address, reader_id)
-
-
-def _pcsc(address: Address, reader_id: str, home: Home | None) -> Reader:
-    from firmware_adapters.card_reader import open_pcsc  # noqa: PLC0415 - loaded when used
-
-    return open_pcsc(address, reader_id, home)
-
-
-def _nfc(address: Address, reader_id: str, home: Home | None) -> Reader:
-    from firmware_adapters.card_reader import open_nfc  # noqa: PLC0415 - loaded when used
-
-    return open_nfc(address, reader_id, home)
-
-
-def _camera_files(address: Address, reader_id: str, _home: Home | None) -> Reader:
-    from firmware_adapters.camera import open_folder  # noqa: PLC0415 - loaded when used
-
-    return open_folder(address, reader_id)
-
-
-def _camera(address: Address, reader_id: str, _home: Home | None) -> Reader:
-    from firmware_adapters.camera import open_device  # noqa: PLC0415 - loaded when used
-
-    return open_device(address, reader_id)
-
-
-def _camera_http(address: Address, reader_id: str, _home: Home | None) -> Reader:
-    from firmware_adapters.camera import open_http  # noqa: PLC0415 - loaded when used
-
-    return open_http(address, reader_id)
-
-
-def _camera_csi(address: Address, reader_id: str, _home: Home | None) -> Reader:
-    from firmware_adapters.camera import open_csi  # noqa: PLC0415 - loaded when used
-
-    return open_csi(address, reader_id)
-
-
-def _simulated_reader(address: Address, reader_id: str, _home: Home | None) -> Reader:
-    from firmware_adapters.simulated_reader import SimulatedReader  # noqa: PLC0415 - loaded when used
-
-    return SimulatedReader(address.path, reader_id)
-
-
-def _simulated_lock(address: Address) -> Lock:
-    from firmware_adapters.simulated import SimulatedLock  # noqa: PLC0415 - loaded when used
-
-    return SimulatedLock(address.path)
-
-
-def _simulated_inputs(address: Address) -> Inputs:
-    from firmware_adapters.simulated import SimulatedInputs  # noqa: PLC0415 - loaded when used
-
-    return SimulatedInputs(address.path)
-
-
-_CAMERA_OPTIONS: dict[str, Option] = {
-    "fps": Option("frames a second at most", default=15, least=1, most=60),
-    "repeat_ms": Option(
-        "milliseconds out of view after which a code counts again, 0 to count it in every frame",
-        default=2000,
-        least=0,
-        most=600_000,
-    ),
-    "fallbacks": Option("expensive looks a second at most, 0 for none", default=6, least=0, most=30),
-}
-_DEVICE_OPTIONS: dict[str, Option] = {
-    "width": Option("pixels asked of the device", default=1280, least=160, most=3840),
-    "height": Option("pixels asked of the device", default=720, least=120, most=2160),
-}
 
 _READERS: Mapping[str, _Row[Callable[[Address, str, Home | None], Reader]]] = MappingProxyType(
     {
         "serial": _Row(
             what="a QR scanner on a serial port that sends each code as a line",
             example="serial:///dev/ttyDW0?baud=115200",
-            opener=_serial,
+            opener=openers.serial,
             options={
                 "baud": Option("bits a second, as the scanner is set", default=115_200, least=300, most=4_000_000),
                 "idle_ms": Option("milliseconds of silence that end a line", default=50, least=5, most=1000),
@@ -164,70 +116,175 @@ _READERS: Mapping[str, _Row[Callable[[Address, str, Home | None], Reader]]] = Ma
         "pcsc": _Row(
             what="a reader of cards and phones behind pcscd: what its name begins with, or any",
             example="pcsc:ACS%20ACR122U?acr122=1",
-            opener=_pcsc,
+            opener=openers.pcsc,
             options={"acr122": Option("1 to drive the LED and buzzer of an ACR122U", default=0, least=0, most=1)},
             extra="pcsc",
         ),
         "nfc": _Row(
             what="a PN532, ACR122U or RC-S380 that nfcpy drives itself: a serial port, or usb",
             example="nfc:///dev/ttyUSB0",
-            opener=_nfc,
+            opener=openers.nfc,
             options={},
             extra="nfc",
+        ),
+        "hid": _Row(
+            what="a QR scanner that types like a keyboard, with the keys of a US one",
+            example="hid:///dev/input/by-id/usb-Scanner-event-kbd",
+            opener=openers.hid,
+            options={
+                "idle_ms": Option("milliseconds without a key that end a code", default=100, least=5, most=1000),
+            },
+            extra="edge",
+        ),
+        "osdp": _Row(
+            what="a card reader, with or without keys, on an RS-485 line, in an OSDP secure channel",
+            example=OSDP_EXAMPLE,
+            opener=openers.osdp,
+            options=OSDP_LINE
+            | {
+                "led": Option("1 when it has an LED", default=1, least=0, most=1),
+                "buzzer": Option("1 when it has a buzzer", default=1, least=0, most=1),
+                "display": Option("1 when it has a text display", default=0, least=0, most=1),
+                "pin_pause_ms": PIN_PAUSE,
+            },
+            extra="osdp",
+        ),
+        "wiegand": _Row(
+            what="a card reader, with or without keys, on two lines of a GPIO chip (26, 34 or 37 bits)",
+            example="wiegand:///dev/gpiochip0?d0=23&d1=24",
+            opener=openers.wiegand,
+            options={
+                "d0": TextOption("the line of D0, by number or name", pattern=LINE, required=True),
+                "d1": TextOption("the line of D1, by number or name", pattern=LINE, required=True),
+                "gap_ms": Option("milliseconds of silence that end a frame", default=25, least=5, most=200),
+                "pin_pause_ms": PIN_PAUSE,
+            },
+            extra="gpio",
         ),
         "camera": _Row(
             what="a video device that QR codes are held before",
             example="camera:///dev/video0",
-            opener=_camera,
-            options=_CAMERA_OPTIONS | _DEVICE_OPTIONS,
+            opener=openers.camera,
+            options=CAMERA | CAMERA_DEVICE,
             extra="camera",
         ),
         "camera+files": _Row(
             what="a folder in which image files appear, read as a camera's frames",
             example="camera+files:///run/doorward/frames?fps=15",
-            opener=_camera_files,
-            options=_CAMERA_OPTIONS,
+            opener=openers.camera_files,
+            options=CAMERA,
             extra="camera",
         ),
         "camera+http": _Row(
             what="a camera in the network that serves motion JPEG",
             example="camera+http://10.0.0.7:8080/stream.mjpg?fps=15",
-            opener=_camera_http,
-            options=_CAMERA_OPTIONS,
+            opener=openers.camera_http,
+            options=CAMERA,
             extra="camera",
-            remote=True,
+            place=Place.HOST,
         ),
         "camera+csi": _Row(
             what="a Raspberry Pi's own camera, by its number",
             example="camera+csi:0",
-            opener=_camera_csi,
-            options=_CAMERA_OPTIONS | _DEVICE_OPTIONS,
+            opener=openers.camera_csi,
+            options=CAMERA | CAMERA_DEVICE,
             extra="camera",
         ),
         "simulated": _Row(
             what="the reader of a simulated door, which reads lines from its reader-ID.sock",
             example="simulated:///var/lib/doorward/twin",
-            opener=_simulated_reader,
+            opener=openers.simulated_reader,
             options={},
         ),
     },
 )
 _LOCKS: Mapping[str, _Row[Callable[[Address], Lock]]] = MappingProxyType(
     {
+        "gpio": _Row(
+            what="a relay on a line of a GPIO chip",
+            example="gpio:///dev/gpiochip0?lock=17",
+            opener=openers.gpio_lock,
+            options=RELAY,
+            extra="gpio",
+        ),
+        "gpio+files": _Row(
+            what="a relay that is a file in a folder, for machines without GPIO",
+            example="gpio+files:///run/doorward/chip?lock=17",
+            opener=openers.gpio_files_lock,
+            options=RELAY,
+        ),
+        "modbus": _Row(
+            what="a relay of a Modbus board on a serial port",
+            example="modbus:///dev/ttyUSB0?unit=1&coil=0",
+            opener=openers.modbus_lock,
+            options=BOARD | BUS | COIL,
+            extra="modbus",
+        ),
+        "modbus+tcp": _Row(
+            what="a relay of a Modbus board on the network",
+            example="modbus+tcp://10.0.0.7:502?unit=1&coil=0",
+            opener=openers.modbus_lock,
+            options=BOARD | COIL,
+            extra="modbus",
+            place=Place.HOST,
+        ),
         "simulated": _Row(
             what="the relay of a simulated door, visible in a state folder",
             example="simulated:///var/lib/doorward/twin",
-            opener=_simulated_lock,
+            opener=openers.simulated_lock,
             options={},
         ),
     },
 )
 _INPUTS: Mapping[str, _Row[Callable[[Address], Inputs]]] = MappingProxyType(
     {
+        "gpio": _Row(
+            what="contacts and buttons on lines of a GPIO chip",
+            example="gpio:///dev/gpiochip0?contact=5&rex=6,no&fire=13,nc",
+            opener=openers.gpio_inputs,
+            options=LINES | DEBOUNCE,
+            extra="gpio",
+        ),
+        "gpio+files": _Row(
+            what="contacts and buttons that are files in a folder, for machines without GPIO",
+            example="gpio+files:///run/doorward/chip?contact=5&rex=6",
+            opener=openers.gpio_files_inputs,
+            options=LINES | DEBOUNCE,
+        ),
+        "adc": _Row(
+            what="supervised contacts and buttons on a converter, which tell a short and a cut wire too",
+            example="adc:///sys/bus/iio/devices/iio:device0?contact=0&rex=1",
+            opener=openers.adc_inputs,
+            options=POLLED
+            | DEBOUNCE
+            | {"reference_mv": Option("millivolts of the reference", default=3300, least=1000, most=24_000)},
+        ),
+        "osdp": _Row(
+            what="the case (tamper) and the supply (power) of an OSDP reader",
+            example=OSDP_EXAMPLE,
+            opener=openers.osdp_inputs,
+            options=OSDP_LINE,
+            extra="osdp",
+        ),
+        "modbus": _Row(
+            what="contacts and buttons on a Modbus board on a serial port",
+            example="modbus:///dev/ttyUSB0?unit=1&contact=0&rex=1,no",
+            opener=openers.modbus_inputs,
+            options=BOARD | BUS | POLLED | DEBOUNCE,
+            extra="modbus",
+        ),
+        "modbus+tcp": _Row(
+            what="contacts and buttons on a Modbus board on the network",
+            example="modbus+tcp://10.0.0.7:502?unit=1&contact=0&rex=1,no",
+            opener=openers.modbus_inputs,
+            options=BOARD | POLLED | DEBOUNCE,
+            extra="modbus",
+            place=Place.HOST,
+        ),
         "simulated": _Row(
             what="the wires of a simulated door (contact, exit button, fire …), driven through its control.sock",
             example="simulated:///var/lib/doorward/twin",
-            opener=_simulated_inputs,
+            opener=openers.simulated_inputs,
             options={},
         ),
     },
@@ -280,6 +337,21 @@ def open_inputs(url: str) -> Inputs:
         raise _not_installed(address, row.extra, error) from error
 
 
+def open_all_inputs(urls: Sequence[str]) -> Inputs:
+    """Open the inputs of a door that has them at several device addresses, as one; see `merged_inputs.py`.
+
+    Args:
+        urls: at least one.
+
+    Raises:
+        AdapterError, InputsError: as `open_inputs`; those that were opened before stay the caller's to forget.
+    """
+    from firmware_adapters.merged_inputs import MergedInputs  # noqa: PLC0415 - loaded when used
+
+    places = [open_inputs(url) for url in urls]
+    return places[0] if len(places) == 1 else MergedInputs(places)
+
+
 def check(kind: Kind, url: str) -> Address:
     """Check a device address without opening or loading anything.
 
@@ -328,7 +400,7 @@ def _look_up(kind: Kind, table: Mapping[str, _Row[_Opener]], url: str) -> tuple[
             else f"the device address {url!r} has the unknown scheme {scheme!r}",
             remedy="use " + " or ".join(f"{name}: ({known.what}; {known.example})" for name, known in table.items()),
         )
-    return parse_address(url, known=row.options, example=row.example, remote=row.remote), row
+    return parse_address(url, known=row.options, example=row.example, place=row.place), row
 
 
 def _not_installed(address: Address, extra: str | None, error: ImportError) -> AdapterError:

@@ -85,13 +85,18 @@ def detect(
     return tuple(_with_address(each, known) for each in sorted(found, key=lambda each: str(each.path)))
 
 
-_SCHEMES: Final = {Found.SERIAL: "serial", Found.CAMERA: "camera", Found.GPIO: "gpio"}
+# Which line the relay is on cannot be seen: LINE is a name that no chip has until a person writes the right one.
+_ADDRESSES: Final = {
+    Found.SERIAL: ("serial", ""),
+    Found.CAMERA: ("camera", ""),
+    Found.GPIO: ("gpio", "?lock=LINE"),
+}
 
 
 def _with_address(each: Suggestion, known: Mapping[Kind, Collection[str]]) -> Suggestion:
-    scheme = _SCHEMES[each.found]
+    scheme, options = _ADDRESSES[each.found]
     usable = any(scheme in names for names in known.values())
-    return Suggestion(each.found, each.path, each.name, f"{scheme}://{each.path}" if usable else None)
+    return Suggestion(each.found, each.path, each.name, f"{scheme}://{each.path}{options}" if usable else None)
 
 
 def _pyserial() -> Callable[[], Iterable[SerialPort]]:

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
 import pytest
 
 from edge.ports import InputChange, InputLine, Inputs, InputsError, LineState, Reason
 from firmware_adapters.catalogue import open_inputs
-from firmware_adapters.simulated import COMMANDS, send_control
+from firmware_adapters.simulated import send_control
+from tests.support.adc_bench import AdcInputsBench
+from tests.support.gpio_bench import FilesInputsBench
+from tests.support.modbus_bench import ModbusInputsBench
 from tests.support.waiting import DEADLINE_S
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Callable, Iterator
     from pathlib import Path
 
 CONTACT, REX, FIRE = InputLine.CONTACT, InputLine.REX, InputLine.FIRE
@@ -35,9 +39,7 @@ class InputsBench(Protocol):
 
     async def raise_fire(self) -> None: ...
 
-    async def drive(self, line: InputLine, state: LineState) -> None:
-        """Bring a wire that stays as it is put into a state."""
-        ...
+    def dispose(self) -> None: ...
 
 
 class SimulatedBench:
@@ -62,17 +64,24 @@ class SimulatedBench:
     async def raise_fire(self) -> None:
         await send_control(self._folder, "fire on")
 
-    async def drive(self, line: InputLine, state: LineState) -> None:
-        (command,) = [words for words, driven in COMMANDS.items() if driven == (line, state)]
-        await send_control(self._folder, command)
+    def dispose(self) -> None:
+        """Nothing is held."""
 
 
-_BENCHES = {"simulated": SimulatedBench}
+_BENCHES: dict[str, Callable[[Path], InputsBench]] = {
+    "simulated": SimulatedBench,
+    "gpio+files": FilesInputsBench,
+    "adc": AdcInputsBench,
+    "modbus+tcp": ModbusInputsBench,
+    "modbus": partial(ModbusInputsBench, serial=True),
+}
 
 
 @pytest.fixture(params=_BENCHES, name="bench")
-def _bench(request: pytest.FixtureRequest, tmp_path: Path) -> InputsBench:
-    return _BENCHES[request.param](tmp_path)
+def _bench(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[InputsBench]:
+    bench = _BENCHES[request.param](tmp_path)
+    yield bench
+    bench.dispose()
 
 
 @pytest.fixture(name="inputs")
@@ -149,36 +158,6 @@ async def test_iterating_again_tells_the_present_states_again(bench: InputsBench
         async with asyncio.timeout(0.01):
             await anext(changes)
     assert (await _present(inputs.changes()))[CONTACT] is ACTIVE
-
-
-STAYING = [line for line in InputLine if line is not REX]
-TOLD = [state for state in LineState if state is not LineState.UNKNOWN]
-
-
-@pytest.mark.parametrize("line", STAYING)
-async def test_every_wire_tells_quiet_active_and_broken(bench: InputsBench, inputs: Inputs, line: InputLine):
-    changes = inputs.changes()
-    await _present(changes)
-    for state in (LineState.FAULT, ACTIVE, INACTIVE):
-        await bench.drive(line, state)
-        assert await _next(changes) == (line, state)
-
-
-@pytest.mark.parametrize("line", STAYING)
-@pytest.mark.parametrize("state", TOLD)
-async def test_every_wire_but_the_button_is_as_it_was_after_a_restart(
-    bench: InputsBench, inputs: Inputs, line: InputLine, state: LineState
-):
-    changes = inputs.changes()
-    await _present(changes)
-    await bench.drive(line, ACTIVE if state is INACTIVE else INACTIVE)
-    await bench.drive(line, state)
-    await inputs.aclose()
-    again = bench.open()
-    told = again.changes()
-    present = dict([await _next(told) for _ in {CONTACT, REX, FIRE, line}])
-    assert (present[line], present[REX]) == (state, INACTIVE)
-    await again.aclose()
 
 
 async def test_a_wire_that_is_not_connected_says_nothing(inputs: Inputs):

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import time
+from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
 import pytest
 
 from edge.ports import Lock, LockError, Reason
 from firmware_adapters.catalogue import open_lock
+from tests.support.gpio_bench import FilesLockBench
+from tests.support.modbus_bench import ModbusLockBench
 from tests.support.simulated import door
 from tests.support.waiting import DEADLINE_S, until
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Callable, Iterator
     from pathlib import Path
 
 
@@ -24,6 +27,8 @@ class LockBench(Protocol):
     def open(self) -> Lock: ...
 
     def unlocked(self) -> bool: ...
+
+    def dispose(self) -> None: ...
 
 
 class SimulatedBench:
@@ -38,13 +43,23 @@ class SimulatedBench:
     def unlocked(self) -> bool:
         return bool(door(self._folder)["lock"] == "unlocked")
 
+    def dispose(self) -> None:
+        """Nothing is held."""
 
-_BENCHES = {"simulated": SimulatedBench}
+
+_BENCHES: dict[str, Callable[[Path], LockBench]] = {
+    "simulated": SimulatedBench,
+    "gpio+files": FilesLockBench,
+    "modbus+tcp": ModbusLockBench,
+    "modbus": partial(ModbusLockBench, serial=True),
+}
 
 
 @pytest.fixture(params=_BENCHES, name="bench")
-def _bench(request: pytest.FixtureRequest, tmp_path: Path) -> LockBench:
-    return _BENCHES[request.param](tmp_path)
+def _bench(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[LockBench]:
+    bench = _BENCHES[request.param](tmp_path)
+    yield bench
+    bench.dispose()
 
 
 @pytest.fixture(name="lock")

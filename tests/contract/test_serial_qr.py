@@ -12,8 +12,8 @@ import pytest
 
 from edge.ports import ReaderError, ReaderLost, Reason
 from firmware_adapters.catalogue import open_reader
+from firmware_adapters.line_reader import MAX_LINE_BYTES, LineReader
 from firmware_adapters.link import MemoryLink, open_serial
-from firmware_adapters.serial_qr import MAX_LINE_BYTES, SerialQrReader
 from tests.support.readers import Listener, SerialBench, listening
 from tests.support.waiting import DEADLINE_S, until
 
@@ -172,13 +172,13 @@ async def test_the_port_is_set_raw_whatever_it_was_before(scanner: SerialBench):
         assert await listener.next_payload() == b"\x03\x04\x16\x1a"
 
 
-def _memory_reader(*links: MemoryLink) -> SerialQrReader:
+def _memory_reader(*links: MemoryLink) -> LineReader:
     waiting = list(links)
 
     async def open_link() -> ByteLink:
         return waiting.pop(0)
 
-    return SerialQrReader("memory", open_link, idle_ms=50)
+    return LineReader("memory", open_link, idle_ms=50)
 
 
 async def test_a_reader_works_on_any_link():
@@ -208,7 +208,7 @@ async def test_closing_while_the_port_is_being_opened_frees_it():
         await may_open.wait()
         return link
 
-    reader = SerialQrReader("memory", open_link, idle_ms=50)
+    reader = LineReader("memory", open_link, idle_ms=50)
     listener = Listener(reader)
     await asyncio.sleep(0.01)
     await reader.aclose()

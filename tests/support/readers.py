@@ -9,10 +9,10 @@ import socket
 import tty
 from typing import TYPE_CHECKING, Protocol
 
-from edge.ports import Presentation, Reader, ReaderError
+from edge.ports import PinEntry, Presentation, Reader, ReaderError
 from firmware_adapters.camera import CameraReader
 from firmware_adapters.catalogue import open_reader
-from firmware_adapters.serial_qr import SerialQrReader
+from firmware_adapters.line_reader import LineReader
 from firmware_adapters.simulated_reader import SimulatedReader
 from firmware_adapters.simulated_socket import short_socket_path
 from tests.support.images import background, code, frame_with, qr_png
@@ -56,6 +56,12 @@ class Listener:
         """Return the next presentation; raise what ended the iteration when there is none."""
         reading = await self.next_reading()
         assert isinstance(reading, Presentation)
+        return reading
+
+    async def next_pin(self) -> PinEntry:
+        """Return the next reading, a PIN."""
+        reading = await self.next_reading()
+        assert isinstance(reading, PinEntry)
         return reading
 
     async def next_reading(self) -> Reading:
@@ -117,6 +123,10 @@ class ReaderBench(Protocol):
         """Hold `payload` (printable ASCII) before the reader."""
         ...
 
+    def read_as(self, payload: bytes) -> bytes:
+        """Return what the reader delivers then."""
+        ...
+
     def lose(self) -> None:
         """Take the device away."""
         ...
@@ -138,7 +148,7 @@ class SerialBench:
         self._master = -1
         self._slave_path = ""
         reader = open_reader(f"serial://{self.link}{options}", "reader-1")
-        assert isinstance(reader, SerialQrReader)
+        assert isinstance(reader, LineReader)
         self.reader = reader
         self.restore()
 
@@ -153,6 +163,9 @@ class SerialBench:
 
     def present(self, payload: bytes) -> None:
         self.send(payload + b"\r\n")
+
+    def read_as(self, payload: bytes) -> bytes:
+        return payload
 
     def lose(self) -> None:
         os.close(self._master)
@@ -199,6 +212,9 @@ class SimulatedReaderBench:
     def present(self, payload: bytes) -> None:
         self.send(b"code " + payload)
 
+    def read_as(self, payload: bytes) -> bytes:
+        return payload
+
     def lose(self) -> None:
         self._hang_up()
         self.folder.rename(self.folder.with_suffix(".away"))
@@ -236,6 +252,9 @@ class FolderBench:
 
     def present(self, payload: bytes) -> None:
         self.show(qr_png(payload.decode("ascii")))
+
+    def read_as(self, payload: bytes) -> bytes:
+        return payload
 
     def lose(self) -> None:
         self.folder.rename(self.folder.with_suffix(".away"))
@@ -309,6 +328,9 @@ class CsiBench:
         hidden.write_bytes(frame_with(code(payload.decode("ascii"))).tobytes())
         hidden.replace(self._folder / f"{self._count:06}.y")
 
+    def read_as(self, payload: bytes) -> bytes:
+        return payload
+
     def lose(self) -> None:
         (self._folder / "plugged").unlink()
 
@@ -336,6 +358,9 @@ class HttpBench:
 
     def present(self, payload: bytes) -> None:
         self.camera.show(showing(payload.decode("ascii")), held=True)
+
+    def read_as(self, payload: bytes) -> bytes:
+        return payload
 
     def lose(self) -> None:
         self.camera.unplug()

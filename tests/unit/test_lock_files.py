@@ -17,7 +17,7 @@ _LOCKS = sorted((_ROOT / "requirements").glob("*.txt"))
 _EXTRAS = {
     "cloud.txt": ["cloud", "wallet", "postgres"],
     "dev.txt": ["dev"],
-    "edge.txt": ["edge", "camera", "mqtt"],
+    "edge.txt": ["edge", "camera", "osdp", "gpio", "modbus", "mqtt"],
     "hardware.txt": ["nfc", "osdp", "pcsc"],
 }
 # Packages without wheels: they are in no other lock, so that a set-up may refuse to build anything but these.

@@ -264,6 +264,13 @@ def test_what_is_suggested_is_what_the_catalogue_understands(tmp_path: Path):
     assert [check(Kind.READER, each.url).scheme for each in found if each.url] == ["serial", "camera"]
 
 
+def test_a_gpio_chip_is_suggested_for_the_lock_with_a_line_to_fill_in(tmp_path: Path):
+    (tmp_path / "gpiochip0").touch()
+    (found,) = detect(dev=tmp_path, video_names=tmp_path, serial_ports=list)
+    assert found.url is not None
+    assert check(Kind.LOCK, found.url).texts["lock"] == "LINE"
+
+
 def test_a_machine_without_devices_has_no_suggestions(tmp_path: Path):
     assert detect(dev=tmp_path / "none", video_names=tmp_path, serial_ports=list, known=KNOWN) == ()
 

@@ -72,7 +72,9 @@ def test_dropping_one_protection_breaks_the_promise(tmp_path: Path):
     assert answer.returncode != 0
 
 
-@pytest.mark.parametrize("kind", ["char-ttyACM", "char-ttyAMA", "char-ttyUSB", "char-video4linux", "char-gpiochip"])
+@pytest.mark.parametrize(
+    "kind", ["char-ttyACM", "char-ttyAMA", "char-ttyUSB", "char-video4linux", "char-gpiochip", "char-input"]
+)
 def test_devices_of_a_door_can_be_opened(kind: str):
     assert f"{kind} rw" in _values("DeviceAllow")
 
