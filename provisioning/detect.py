@@ -12,9 +12,6 @@ from typing import Final, Protocol
 
 from firmware_adapters.catalogue import Kind, schemes
 
-DEV: Final = Path("/dev")
-VIDEO_NAMES: Final = Path("/sys/class/video4linux")
-
 
 @unique
 class Found(Enum):
@@ -23,6 +20,27 @@ class Found(Enum):
     SERIAL = "serial port"
     CAMERA = "camera"
     GPIO = "GPIO chip"
+    KEYBOARD = "keyboard, or a scanner that types"
+    CONVERTER = "analogue converter"
+    CARDS = "smart card daemon"
+
+
+@dataclass(frozen=True, slots=True)
+class Machine:
+    """Where a machine shows its devices.
+
+    Attributes:
+        dev: device files.
+        sys: what the kernel tells of them.
+        run: sockets of daemons.
+    """
+
+    dev: Path = Path("/dev")
+    sys: Path = Path("/sys")
+    run: Path = Path("/run")
+
+
+THIS_MACHINE: Final = Machine()
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,46 +75,65 @@ class SerialPort(Protocol):
 
 
 def detect(
+    machine: Machine = THIS_MACHINE,
     *,
-    dev: Path = DEV,
-    video_names: Path = VIDEO_NAMES,
     serial_ports: Callable[[], Iterable[SerialPort]] | None = None,
     known: Mapping[Kind, Collection[str]] | None = None,
 ) -> tuple[Suggestion, ...]:
-    """Look for serial ports, cameras and GPIO chips.
+    """Look for what readers, locks and inputs can be on.
 
     Args:
-        dev: where device files are.
-        video_names: where the kernel tells the cameras' names.
+        machine: where to look.
         serial_ports: lists them; None asks pyserial, if it is installed.
         known: the addresses that exist; None asks the catalogue.
     """
     known = schemes() if known is None else known
     ports = (_pyserial() if serial_ports is None else serial_ports)()
-    lasting = _lasting_names(dev)
+    lasting = _lasting_names(machine.dev)
     found = [
         Suggestion(Found.SERIAL, lasting.get(Path(port.device), Path(port.device)), _named(port.description), None)
         for port in ports
     ]
-    found += [
-        Suggestion(Found.CAMERA, path, _read(video_names / path.name / "name"), None) for path in _files(dev, "video")
-    ]
-    found += [Suggestion(Found.GPIO, path, "", None) for path in _files(dev, "gpiochip")]
+    found += _on_chips(machine)
+    found += [Suggestion(Found.KEYBOARD, path, "", None) for path in _keyboards(machine.dev)]
+    found += [Suggestion(Found.CARDS, path, "pcscd", None) for path in [pcscd_socket(machine)] if path.exists()]
     return tuple(_with_address(each, known) for each in sorted(found, key=lambda each: str(each.path)))
 
 
-# Which line the relay is on cannot be seen: LINE is a name that no chip has until a person writes the right one.
+def pcscd_socket(machine: Machine = THIS_MACHINE) -> Path:
+    """Tell where the smart card daemon listens; it shares its readers by name, so its socket stands for them."""
+    return machine.run / "pcscd" / "pcscd.comm"
+
+
+def _on_chips(machine: Machine) -> list[Suggestion]:
+    """Find cameras, GPIO chips and converters."""
+    names, converters = machine.sys / "class" / "video4linux", machine.sys / "bus" / "iio" / "devices"
+    return [
+        *(
+            Suggestion(Found.CAMERA, each, _read(names / each.name / "name"), None)
+            for each in _files(machine.dev, "video")
+        ),
+        *(Suggestion(Found.GPIO, each, "", None) for each in _files(machine.dev, "gpiochip")),
+        *(Suggestion(Found.CONVERTER, each, _read(each / "name"), None) for each in _files(converters, "iio:device")),
+    ]
+
+
+# What is on which line or channel cannot be seen: LINE is a name that no chip has until a person writes the right one,
+# and a contact's channel is the first until then.
 _ADDRESSES: Final = {
-    Found.SERIAL: ("serial", ""),
-    Found.CAMERA: ("camera", ""),
-    Found.GPIO: ("gpio", "?lock=LINE"),
+    Found.SERIAL: ("serial", "serial://{path}"),
+    Found.CAMERA: ("camera", "camera://{path}"),
+    Found.GPIO: ("gpio", "gpio://{path}?lock=LINE"),
+    Found.KEYBOARD: ("hid", "hid://{path}"),
+    Found.CONVERTER: ("adc", "adc://{path}?contact=0"),
+    Found.CARDS: ("pcsc", "pcsc:any"),
 }
 
 
 def _with_address(each: Suggestion, known: Mapping[Kind, Collection[str]]) -> Suggestion:
-    scheme, options = _ADDRESSES[each.found]
+    scheme, address = _ADDRESSES[each.found]
     usable = any(scheme in names for names in known.values())
-    return Suggestion(each.found, each.path, each.name, f"{scheme}://{each.path}{options}" if usable else None)
+    return Suggestion(each.found, each.path, each.name, address.format(path=each.path) if usable else None)
 
 
 def _pyserial() -> Callable[[], Iterable[SerialPort]]:
@@ -117,6 +154,14 @@ def _lasting_names(dev: Path) -> dict[Path, Path]:
         return {link.resolve(): link for link in sorted((dev / "serial" / "by-id").iterdir())}
     except OSError:
         return {}
+
+
+def _keyboards(dev: Path) -> list[Path]:
+    """List what types, by the names that it keeps when it is plugged in elsewhere."""
+    try:
+        return [path for path in (dev / "input" / "by-id").iterdir() if path.name.endswith("-event-kbd")]
+    except OSError:
+        return []
 
 
 def _files(folder: Path, prefix: str) -> list[Path]:

@@ -3,10 +3,6 @@
 from __future__ import annotations
 
 import json
-import socket
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -15,29 +11,7 @@ from doorward.errors import ExitCode
 from doorward.eventlines import event_line
 from doorward.output import Output
 from tests.support.commands import run_here
-
-
-@contextmanager
-def answering(path: Path, *answers: bytes) -> Iterator[list[bytes]]:
-    """Answer one conversation with these bytes, then close it; gives what was asked."""
-    asked: list[bytes] = []
-    with socket.socket(socket.AF_UNIX) as listener:
-        listener.bind(str(path))
-        listener.listen()
-
-        def converse() -> None:
-            connection, _ = listener.accept()
-            with connection:
-                asked.append(connection.recv(4096))
-                for answer in answers:
-                    connection.sendall(answer)
-
-        thread = threading.Thread(target=converse)
-        thread.start()
-        try:
-            yield asked
-        finally:
-            thread.join(30)
+from tests.support.diag_socket import answering
 
 
 def test_without_a_daemon_it_says_how_to_start_one(tmp_path: Path, capsys: pytest.CaptureFixture[str]):

@@ -11,7 +11,7 @@ import pytest
 from firmware_adapters.catalogue import Kind, check
 from provisioning import folder as door_folder
 from provisioning.apply import Once, Progress, Stage, apply
-from provisioning.detect import Found, Suggestion, detect
+from provisioning.detect import Found, Machine, Suggestion, detect, pcscd_socket
 from provisioning.errors import ProvisioningError, Reason
 from provisioning.est import read_claim
 from provisioning.folder import names_in, prepare_folder, put_aside, read_secret, write_file
@@ -235,8 +235,16 @@ def test_a_folder_that_does_not_exist_has_no_files(tmp_path: Path):
 KNOWN = {Kind.READER: ("serial", "camera"), Kind.LOCK: ("simulated",), Kind.INPUTS: ()}
 
 
-def test_devices_are_suggested_with_their_addresses(tmp_path: Path):
-    dev, names = tmp_path / "dev", tmp_path / "names"
+@pytest.fixture(name="machine")
+def _machine(tmp_path: Path) -> Machine:
+    machine = Machine(dev=tmp_path / "dev", sys=tmp_path / "sys", run=tmp_path / "run")
+    for folder in (machine.dev, machine.sys, machine.run):
+        folder.mkdir()
+    return machine
+
+
+def test_devices_are_suggested_with_their_addresses(machine: Machine):
+    dev, names = machine.dev, machine.sys / "class" / "video4linux"
     (dev / "serial" / "by-id").mkdir(parents=True)
     for file in ("ttyUSB0", "ttyS0", "video0", "videophone", "gpiochip4"):
         (dev / file).touch()
@@ -248,7 +256,7 @@ def test_devices_are_suggested_with_their_addresses(tmp_path: Path):
         SimpleNamespace(device=str(dev / "ttyUSB0"), description="QR scanner"),
         SimpleNamespace(device=str(dev / "ttyS0"), description="n/a"),
     ]
-    found = detect(dev=dev, video_names=names, serial_ports=lambda: ports, known=KNOWN)
+    found = detect(machine, serial_ports=lambda: ports, known=KNOWN)
     assert set(found) == {
         Suggestion(Found.SERIAL, lasting, "QR scanner", f"serial://{lasting}"),
         Suggestion(Found.SERIAL, dev / "ttyS0", "", f"serial://{dev}/ttyS0"),
@@ -257,22 +265,47 @@ def test_devices_are_suggested_with_their_addresses(tmp_path: Path):
     }
 
 
-def test_what_is_suggested_is_what_the_catalogue_understands(tmp_path: Path):
-    (tmp_path / "video0").touch()
+def test_what_types_what_converts_and_the_smart_card_daemon_are_found(machine: Machine):
+    typing, converters = machine.dev / "input" / "by-id", machine.sys / "bus" / "iio" / "devices"
+    typing.mkdir(parents=True)
+    for file in ("usb-Scanner-event-kbd", "usb-Mouse-event-mouse"):
+        (typing / file).touch()
+    (converters / "iio:device0").mkdir(parents=True)
+    (converters / "iio:device0" / "name").write_text("mcp3008\n")
+    (machine.run / "pcscd").mkdir()
+    pcscd_socket(machine).touch()
+    scanner, converter = typing / "usb-Scanner-event-kbd", converters / "iio:device0"
+    assert set(detect(machine, serial_ports=list)) == {
+        Suggestion(Found.KEYBOARD, scanner, "", f"hid://{scanner}"),
+        Suggestion(Found.CONVERTER, converter, "mcp3008", f"adc://{converter}?contact=0"),
+        Suggestion(Found.CARDS, pcscd_socket(machine), "pcscd", "pcsc:any"),
+    }
+
+
+def test_what_is_suggested_is_what_the_catalogue_understands(machine: Machine):
+    (machine.dev / "video0").touch()
+    (machine.dev / "input" / "by-id").mkdir(parents=True)
+    (machine.dev / "input" / "by-id" / "usb-Scanner-event-kbd").touch()
+    (machine.run / "pcscd").mkdir()
+    pcscd_socket(machine).touch()
+    (machine.sys / "bus" / "iio" / "devices" / "iio:device0").mkdir(parents=True)
     ports = [SimpleNamespace(device="/dev/ttyUSB0", description="QR scanner")]
-    found = detect(dev=tmp_path, video_names=tmp_path, serial_ports=lambda: ports)
-    assert [check(Kind.READER, each.url).scheme for each in found if each.url] == ["serial", "camera"]
+    found = {each.found: each.url for each in detect(machine, serial_ports=lambda: ports) if each.url}
+    converter = found.pop(Found.CONVERTER)
+    assert check(Kind.INPUTS, converter).scheme == "adc"
+    assert {check(Kind.READER, url).scheme for url in found.values()} == {"serial", "camera", "hid", "pcsc"}
 
 
-def test_a_gpio_chip_is_suggested_for_the_lock_with_a_line_to_fill_in(tmp_path: Path):
-    (tmp_path / "gpiochip0").touch()
-    (found,) = detect(dev=tmp_path, video_names=tmp_path, serial_ports=list)
+def test_a_gpio_chip_is_suggested_for_the_lock_with_a_line_to_fill_in(machine: Machine):
+    (machine.dev / "gpiochip0").touch()
+    (found,) = detect(machine, serial_ports=list)
     assert found.url is not None
     assert check(Kind.LOCK, found.url).texts["lock"] == "LINE"
 
 
 def test_a_machine_without_devices_has_no_suggestions(tmp_path: Path):
-    assert detect(dev=tmp_path / "none", video_names=tmp_path, serial_ports=list, known=KNOWN) == ()
+    nowhere = tmp_path / "none"
+    assert detect(Machine(nowhere, nowhere, nowhere), serial_ports=list, known=KNOWN) == ()
 
 
 def test_this_machine_can_be_looked_at():

@@ -1,0 +1,161 @@
+"""The devices of one door's configuration: what each can do, and how the running daemon finds it.
+
+Invariant: no device is opened, so that a daemon is not disturbed; what only the daemon knows is unknown without it.
+Must not: print.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from enum import Enum
+from pathlib import Path
+from typing import Final
+
+from doorward.diag import Answer
+from edge.config import EdgeConfig
+from edge.ports import InputLine, LineState
+from firmware_adapters.catalogue import AdapterError, AddressFault, Kind, check, open_reader
+from provisioning.detect import Suggestion, pcscd_socket
+
+
+class Health(Enum):
+    """How a device is."""
+
+    WELL = "well"
+    OPENING = "opening"
+    LOST = "lost"
+    FAULT = "fault"
+    OTHER = "other address"
+    NOT_INSTALLED = "not installed"
+    UNKNOWN = "unknown"
+    UNCONFIGURED = "unconfigured"
+
+
+_UNWELL: Final = frozenset({Health.LOST, Health.FAULT, Health.OTHER, Health.NOT_INSTALLED})
+_KINDS: Final = {"reader": Kind.READER, "lock": Kind.LOCK, "inputs": Kind.INPUTS}
+_READER: Final = {"opening": Health.OPENING, "open": Health.WELL, "lost": Health.LOST}
+
+
+@dataclass(frozen=True, slots=True)
+class Device:
+    """One device.
+
+    Attributes:
+        kind: "reader", "lock" or "inputs"; what it is where it is not configured.
+        id: of a reader; None for the others.
+        url: its address; None when it is not configured and there is no adapter for it.
+        can: how a reader reads, then what it can show; which way a lock fails; the wires that inputs name.
+        health: how it is.
+        note: more on that.
+    """
+
+    kind: str
+    id: str | None
+    url: str | None
+    can: tuple[str, ...] = ()
+    health: Health = Health.UNKNOWN
+    note: str = ""
+
+
+def configured(config: EdgeConfig) -> list[Device]:
+    """Give the devices of a configuration whose addresses are right, as far as they are known without the daemon."""
+    devices = [_reader(each.id, each.url) for each in config.readers]
+    devices.append(Device("lock", None, config.lock.url, _lock_can(config.lock.url)))
+    if config.inputs is not None:
+        devices.append(Device("inputs", None, config.inputs.url, _inputs_can(config.inputs.url)))
+    return devices
+
+
+def as_the_daemon_says(devices: Iterable[Device], status: Answer) -> list[Device]:
+    """Add the health of each device from the daemon's state."""
+    return [_judged(each, status) for each in devices]
+
+
+def unconfigured(found: Iterable[Suggestion], devices: Iterable[Device]) -> list[Device]:
+    """Give what is plugged in and stands in no address of the configuration."""
+    used = {place for each in devices for place in _places(each)}
+    return [
+        Device(each.found.value, None, each.url, health=Health.UNCONFIGURED, note=each.name or str(each.path))
+        for each in found
+        if each.path.resolve() not in used
+    ]
+
+
+def unwell(devices: Iterable[Device]) -> bool:
+    """Tell whether a person has to see to one of them."""
+    return any(each.health in _UNWELL for each in devices)
+
+
+# --- what is known without the daemon ------------------------------------------------------------------------
+
+
+def _reader(name: str, url: str) -> Device:
+    try:
+        info = open_reader(url, name).info  # which opens nothing
+    except AdapterError as error:
+        if error.fault is not AddressFault.MISSING_PACKAGE:
+            raise
+        return Device("reader", name, url, health=Health.NOT_INSTALLED, note=f"{error.what}; {error.remedy}")
+    can = (*sorted(each.value for each in info.media), *sorted(each.value for each in info.capabilities))
+    return Device("reader", name, url, can)
+
+
+def _lock_can(url: str) -> tuple[str, ...]:
+    fail = check(Kind.LOCK, url).texts.get("fail", "")
+    return (f"fail-{fail}",) if fail else ()
+
+
+def _inputs_can(url: str) -> tuple[str, ...]:
+    texts = check(Kind.INPUTS, url).texts
+    return tuple(line.value for line in InputLine if texts.get(line.value))
+
+
+def _places(device: Device) -> set[Path]:
+    """Give the device files that an address stands for."""
+    if device.url is None:
+        return set()
+    address = check(_KINDS[device.kind], device.url)
+    if address.scheme == "pcsc":
+        return {pcscd_socket().resolve()}
+    if address.scheme == "camera" and address.path.isdigit():
+        return {Path(f"/dev/video{address.path}").resolve()}
+    return {Path(address.path).resolve()} if address.path.startswith("/") and not address.host else set()
+
+
+# --- what the daemon says ------------------------------------------------------------------------------------
+
+
+def _judged(device: Device, status: Answer) -> Device:
+    if device.health is Health.NOT_INSTALLED:
+        return device
+    if device.kind == "reader":
+        return _judged_reader(device, status["readers"])
+    if device.kind == "lock":
+        if status["lock"] != device.url:
+            return _other(device, status["lock"])
+        return replace(device, health=Health.WELL if status["lock_answers"] else Health.LOST)
+    return _judged_inputs(device, status["lines"])
+
+
+def _judged_reader(device: Device, readers: Sequence[Answer]) -> Device:
+    of_daemon = next((each for each in readers if each["id"] == device.id), None)
+    if of_daemon is None or of_daemon["url"] != device.url:
+        return _other(device, None if of_daemon is None else of_daemon["url"])
+    return replace(device, health=_READER.get(of_daemon["state"], Health.UNKNOWN))
+
+
+def _judged_inputs(device: Device, lines: Sequence[Mapping[str, str | None]]) -> Device:
+    """Judge by the lines that were heard of: all unknown once the inputs are lost, one at fault when a wire is."""
+    heard = [(str(each["line"]), each["state"]) for each in lines if each["since"] is not None]
+    if not heard:
+        return replace(device, health=Health.OPENING)
+    if all(state == LineState.UNKNOWN.value for _, state in heard):
+        return replace(device, health=Health.LOST)
+    wrong = [line for line, state in heard if state == LineState.FAULT.value]
+    if wrong:
+        return replace(device, health=Health.FAULT, note="a broken or shorted wire: " + ", ".join(wrong))
+    return replace(device, health=Health.WELL, note=", ".join(f"{line} {state}" for line, state in heard))
+
+
+def _other(device: Device, url: str | None) -> Device:
+    runs = "without it" if url is None else f"with {url}"
+    return replace(device, health=Health.OTHER, note=f"the daemon runs {runs}; restart it")
