@@ -121,9 +121,14 @@ def needs_pin(credential: VerifiedCredential, settings: DoorSettings) -> bool:
 
 def _blocked(credential: VerifiedCredential, settings: DoorSettings, memory: Memory, now: Instant) -> Reason | None:
     """A clock that is set forward ends a block, one that is set back prolongs it by as much: neither gains attempts."""
-    wrong, last_s = memory.get(MemoKind.WRONG_PINS, credential.credential) or (0, 0)
-    blocks = wrong >= settings.pin_attempts and now.wall_s < last_s + settings.pin_block_s
-    return Reason.SECOND_FACTOR_BLOCKED if blocks else None
+    fact = memory.get(MemoKind.WRONG_PINS, credential.credential)
+    if fact is None or fact[0] < settings.pin_attempts or _lapsed(fact, settings, now):
+        return None
+    return Reason.SECOND_FACTOR_BLOCKED
+
+
+def _lapsed(fact: tuple[int, ...], settings: DoorSettings, now: Instant) -> bool:
+    return now.wall_s >= fact[-1] + settings.pin_block_s
 
 
 def missing(candidate: Candidate, bundle: PolicyBundle, companions: Companions, now: Instant) -> Need | None:
@@ -261,10 +266,10 @@ def find_check(companions: Companions, check_id: int) -> Waiting | None:
 
 
 def count_wrong(credential: VerifiedCredential, settings: DoorSettings, memory: Memory, now: Instant) -> Memo:
-    """Give the memo of one more wrong PIN; what lies before a block that is over does not count."""
-    wrong, last_s = memory.get(MemoKind.WRONG_PINS, credential.credential) or (0, 0)
-    over = wrong >= settings.pin_attempts or now.wall_s >= last_s + settings.pin_block_s
-    return Memo(MemoKind.WRONG_PINS, credential.credential, (1 if over else wrong + 1, now.wall_s))
+    """Give the memo of one more wrong PIN; those before a block, or as long ago as one lasts, do not count."""
+    fact = memory.get(MemoKind.WRONG_PINS, credential.credential)
+    before = 0 if fact is None or _lapsed(fact, settings, now) else fact[0]
+    return Memo(MemoKind.WRONG_PINS, credential.credential, (before + 1, now.wall_s))
 
 
 def refuse_pin(credential: VerifiedCredential) -> Denied:

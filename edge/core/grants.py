@@ -188,13 +188,12 @@ def follow_passages(state: State, now: Instant) -> Outcome:
     if closed and state.door.mode not in (Mode.UNLOCKED, Mode.LOCKED_OPEN):
         newest_first = sorted(over, key=_number, reverse=True)  # so that each is put back to before the next
         return for_each(state, newest_first, lambda before, each: _not_taken(before, each, now))
-    passed = {each.holder: each.grant.grant_id for each in over}
-    return replace(state, awaited=tuple(_stands(each, passed) for each in state.awaited)), ()
+    return replace(state, awaited=tuple(_behind(each, over) for each in state.awaited)), ()
 
 
-def _stands(awaited: Underway, passed: dict[bytes, int]) -> Underway:
+def _behind(awaited: Underway, used: tuple[Underway, ...]) -> Underway:
     """Where somebody passed on a later grant, that is where they are: an earlier one puts nobody back."""
-    if passed.get(awaited.holder, -1) < awaited.grant.grant_id:
+    if not any(_is_later(each, awaited) for each in used):
         return awaited
     return replace(awaited, undo=tuple(memo for memo in awaited.undo if memo.kind is not MemoKind.PRESENCE))
 
@@ -225,9 +224,12 @@ def _undo(state: State, taken_back: Underway) -> tuple[State, tuple[Memo, ...]]:
 
 
 def _later(state: State, taken_back: Underway) -> Underway | None:
-    others = (each for each in (*state.passing, *state.awaited) if each.holder == taken_back.holder)
-    later = (each for each in others if each.grant.grant_id > taken_back.grant.grant_id and _noted_presence(each))
-    return min(later, key=_number, default=None)
+    others = (each for each in (*state.passing, *state.awaited) if _is_later(each, taken_back))
+    return min((each for each in others if _noted_presence(each)), key=_number, default=None)
+
+
+def _is_later(one: Underway, other: Underway) -> bool:
+    return one.holder == other.holder and _number(one) > _number(other)
 
 
 def _number(underway: Underway) -> int:

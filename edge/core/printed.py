@@ -28,8 +28,8 @@ def count_use(credential: VerifiedCredential, settings: DoorSettings, memory: Me
 
 def give_back(key: bytes, memory: Memory) -> Memo:
     """Give the memo of one use less, whatever was counted since."""
-    used, noted_s = memory.get(MemoKind.USES, key) or (1, 0)
-    return Memo(MemoKind.USES, key, (used - 1, noted_s) if used > 1 else None)
+    fact = memory.get(MemoKind.USES, key)
+    return Memo(MemoKind.USES, key, None if fact is None or fact[0] <= 1 else (fact[0] - 1, *fact[1:]))
 
 
 def _is_counted(credential: VerifiedCredential, settings: DoorSettings) -> bool:

@@ -149,12 +149,15 @@ def verify_identifier(
         settings: this door's staleness rule.
         now: when it was read.
     """
-    key = b"" if roster is None else _roster_key(presented, roster)
-    entry = None if roster is None else roster.find(key)
-    if roster is None or entry is None:
-        return Denied(Step.REVOCATION, Reason.CREDENTIAL_NOT_FOUND, None, presented.assurance)
+    not_found = Denied(Step.REVOCATION, Reason.CREDENTIAL_NOT_FOUND, None, presented.assurance)
+    if roster is None:
+        return not_found
+    key = _roster_key(presented, roster)
+    entry = roster.find(key)
+    if entry is None:
+        return not_found
     revocation = roster_revocation(roster, now)
-    reason = _revocation(revocation, settings, presented.assurance, now, issued_at_s=0)
+    reason = _revocation(revocation, settings, presented.assurance, now)
     if reason is not None:
         return Denied(Step.REVOCATION, reason, entry.roster_id, presented.assurance)
     return VerifiedCredential(
@@ -235,7 +238,7 @@ def _enrolled_meanwhile(
     entry = None if roster is None else roster.find(key)
     if roster is None or entry is None or not _is_same(credential, entry):
         return Step.REVOCATION, Reason.CREDENTIAL_NOT_FOUND
-    reason = _revocation(roster_revocation(roster, now), settings, credential.assurance, now, issued_at_s=0)
+    reason = _revocation(roster_revocation(roster, now), settings, credential.assurance, now)
     return None if reason is None else (Step.REVOCATION, reason)
 
 
@@ -300,14 +303,24 @@ def _binding(signed: bytes, audience: str, given: bytes | None, place: Place) ->
 
 
 def _revocation(
-    revocation: Revocation, settings: DoorSettings, assurance: Assurance, now: Instant, *, issued_at_s: int
+    revocation: Revocation,
+    settings: DoorSettings,
+    assurance: Assurance,
+    now: Instant,
+    *,
+    issued_at_s: int | None = None,
 ) -> Reason | None:
-    """Check step 8: not revoked, by what is fresh enough or by the door's rule for what is not."""
+    """Check step 8: not revoked, by what is fresh enough or by the door's rule for what is not.
+
+    Nobody says when an enrolled credential was issued, so that it never counts as issued recently.
+    """
     if revocation.revoked:
         return Reason.REVOKED
     if not revocation.expired and revocation.age_s <= settings.max_revocation_age_s:
         return None
     rule = settings.staleness
-    recent = rule is StalenessRule.RECENTLY_ISSUED and now.wall_s - issued_at_s <= settings.recently_issued_s
-    bound = rule is StalenessRule.NONCE_BOUND_ONLY and assurance is Assurance.NONCE_BOUND
-    return None if recent or bound else Reason.REVOCATION_STALE
+    if rule is StalenessRule.RECENTLY_ISSUED:
+        admits = issued_at_s is not None and now.wall_s - issued_at_s <= settings.recently_issued_s
+    else:
+        admits = rule is StalenessRule.NONCE_BOUND_ONLY and assurance is Assurance.NONCE_BOUND
+    return None if admits else Reason.REVOCATION_STALE

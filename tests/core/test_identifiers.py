@@ -16,6 +16,7 @@ from edge.core.credential import (
 from edge.core.effects import Denied, Energise, Feedback, Show
 from edge.core.policy import Granted
 from edge.core.tap import RosterReplaced, State, Tap, handle, judge
+from edge.core.trust import Revocation
 from edge.core.verify import VerifiedCredential
 from tests.core.campus import (
     CARD,
@@ -125,6 +126,7 @@ def test_what_is_enrolled_is_what_is_decided_by():
     verified, granted = found
     assert (verified.credential, verified.holder, verified.kind) == (PERSON, PERSON, PassKind.STAFF)
     assert (verified.replay_key, verified.expires_at_s, verified.pin) == (None, None, None)
+    assert verified.revocation == Revocation(revoked=False, sequence=5, age_s=60, expired=False)
     assert granted == Granted(f"level-{LEVEL}", 15_000)
 
 

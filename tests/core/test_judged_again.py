@@ -8,6 +8,7 @@ import pytest
 
 from edge.core.admission import decide_again
 from edge.core.companions import PinOutcome
+from edge.core.credential import Form
 from edge.core.effects import Denied
 from edge.core.instant import Instant
 from edge.core.tap import (
@@ -33,6 +34,7 @@ from tests.core.campus import (
     card,
     changed,
     door,
+    drafts,
     entry,
     exchanged,
     feed,
@@ -45,6 +47,7 @@ from tests.core.campus import (
     printed,
     refusals,
     roster,
+    shown,
     status,
     tap,
     trust,
@@ -70,6 +73,7 @@ from wire.names import (
     PassFlags,
     PassKind,
     Reason,
+    StalenessRule,
     Step,
     SuspectRule,
 )
@@ -78,6 +82,9 @@ from wire.roster import IdentifierForm, Roster
 from wire.settings import DoorSettings
 
 # --- whoever waited is judged again ----------------------------------------------------------------------------
+
+
+STALE = (Step.REVOCATION, Reason.REVOCATION_STALE)
 
 
 def judged_again(
@@ -180,6 +187,43 @@ def test_nobody_who_waited_passes_without_trust_or_rules():
         assert found.reason is reason
 
 
+@pytest.mark.parametrize(("issued_ago_s", "refused"), [(3600, []), (3599, [STALE])])
+def test_a_list_that_grew_old_meanwhile_follows_the_doors_rule(issued_ago_s: int, refused: list[tuple[Step, Reason]]):
+    """The visitor's pass was issued an hour ago."""
+    settings = DoorSettings(staleness=StalenessRule.RECENTLY_ISSUED, recently_issued_s=issued_ago_s)
+    old = TrustReplaced(trust(lists={0: status(issued_at_s=NOW_S - 86_401)}), None)
+    assert judged_again(old, start=under(policy(settings))) == refused
+
+
+@pytest.mark.parametrize(("rule", "refused"), [(StalenessRule.NONCE_BOUND_ONLY, []), (StalenessRule.DENY, [STALE])])
+def test_an_answer_to_the_doors_nonce_is_bound_also_later(rule: StalenessRule, refused: list[tuple[Step, Reason]]):
+    bound = present(issue(kind=PassKind.VISITOR, pass_id=pass_id(1)), audience=f"{SITE}/{DOOR}", nonce=NONCE)
+    old = TrustReplaced(trust(lists={0: status(issued_at_s=NOW_S - 86_401)}), None)
+    start = under(policy(DoorSettings(staleness=rule)))
+    assert judged_again(old, start=start, shows=exchanged(bound, nonce=NONCE)) == refused
+
+
+def test_the_refusal_of_somebody_who_waited_names_them_at_their_reader():
+    state, _ = handle(door(TWO), someone(1), NOW)
+    (waiting,) = state.companions.waiting
+    revoked = replace(state, trust=trust(lists={0: status(1)}))
+    found = decide_again(revoked, waiting.candidate, NOW)
+    assert found == Denied(Step.REVOCATION, Reason.REVOKED, pass_id(1), Assurance.ROTATING)
+    _, effects = handle(revoked, someone(2), instant(7))
+    told = [(draft.credential, draft.reader, draft.at) for draft in drafts(effects)]
+    assert told == [(pass_id(1), READER, instant(7)), (pass_id(2), READER, instant(7))]
+    assert {show.reader for show in shown(effects)} == {READER}
+
+
+def test_a_visitor_who_is_refused_waits_no_more():
+    state, _ = handle(door(), visitor(), NOW)
+    state, effects = handle(state, host(), NOW)
+    state, _ = handle(state, TrustReplaced(trust(lists={0: status(1)}), None), NOW)
+    state, effects = all_durable(state, effects)
+    assert [(draft.credential, draft.reader) for draft in drafts(effects)] == [(pass_id(1), READER)]
+    assert state.companions.waiting == ()
+
+
 def test_whoever_waits_since_before_a_pin_was_asked_for_passes_without_none():
     with_pin = policy(replace(TWO, pin_below=Assurance.NONCE_BOUND), version=18)
     state, _ = feed(door(TWO), someone(1), PolicyReplaced(with_pin))
@@ -210,6 +254,20 @@ def test_of_two_the_first_may_have_become_somebody_who_may_not_pass():
 
 
 # --- enrolled people who wait ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("form", [Form.CARD_SECRET, Form.CARD_KEY])
+@pytest.mark.parametrize("rule", list(StalenessRule))
+def test_a_roster_that_grew_old_meanwhile_follows_the_doors_rule(rule: StalenessRule, form: Form):
+    """A card that answered a nonce is bound; no card was issued recently."""
+    space = IdentifierForm.CARD_UID if form is Form.CARD_SECRET else IdentifierForm.PUBLIC_KEY
+    people = roster({(space, CARD): entry()})
+    settings = replace(TWO, staleness=rule, recently_issued_s=90 * 86_400)
+    state, _ = handle(under(policy(settings), enrolled=people), card(form=form), NOW)
+    state, _ = handle(state, RosterReplaced(replace(people, issued_at_s=NOW_S - 86_401), None), NOW)
+    _, effects = handle(state, someone(2), NOW)
+    bound = rule is StalenessRule.NONCE_BOUND_ONLY and form is Form.CARD_KEY
+    assert refusals(effects) == ([] if bound else [STALE, ALONE])
 
 
 @pytest.mark.parametrize(

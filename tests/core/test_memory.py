@@ -146,6 +146,13 @@ def test_a_kind_without_facts_takes_one_more():
     assert FULL.with_room((memo,)) == (memo,)
 
 
+def test_the_oldest_are_those_noted_first_whatever_their_keys_and_other_numbers():
+    facts = {(USES, number.to_bytes(8, "big")): (number, number, 90_000 - number) for number in range(MAX_FACTS)}
+    *forgotten, _ = Memory(Map(facts)).with_room((Memo(USES, b"new", (1, NOW_S)),))
+    last = [number.to_bytes(8, "big") for number in range(MAX_FACTS - MAX_FACTS // 16 - 1, MAX_FACTS)]
+    assert sorted(memo.key for memo in forgotten) == last
+
+
 def test_facts_of_the_same_second_are_forgotten_in_the_order_of_their_keys():
     held = Memory(Map({(USES, number.to_bytes(8, "big")): (1, 1_000) for number in range(MAX_FACTS)}))
     *forgotten, _ = held.with_room((Memo(USES, b"new", (1, 1_000)),))

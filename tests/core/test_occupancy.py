@@ -129,6 +129,7 @@ def test_a_warning_that_began_for_nothing_ends_when_the_grant_is_taken_back():
     state, effects = handle(state, someone(2), NOW)
     state, effects = handle(state, GrantFailed(commits(effects)[0].grant), NOW)
     assert kinds(effects) == [EventKind.ACCESS_DENIED, NORMAL]
+    assert {draft.at for draft in drafts(effects)} == {NOW}
     assert dict(state.memory.present) == {1: 1}
 
 
@@ -138,6 +139,7 @@ def test_a_warning_that_began_for_nothing_ends_when_nobody_passed():
     state, _ = durable(state, commits(effects)[0])
     state, effects = handle(state, TimeDue(), instant(5_000))
     assert kinds(effects) == [EventKind.DOOR_RELOCKED, EventKind.ACCESS_NOT_TAKEN, NORMAL]
+    assert {draft.at for draft in drafts(effects)} == {instant(5_000)}
 
 
 def test_a_warning_begins_again_when_nobody_left_after_all():

@@ -8,10 +8,11 @@ from itertools import permutations
 
 import pytest
 
+from edge.core.anti_passback import put_back
 from edge.core.door_state import InputLine, LineState, Mode
 from edge.core.effects import CommitGrant, Effect, Record
 from edge.core.grants import AWAITED_GRANTS, LATE_MS
-from edge.core.memory import MemoKind
+from edge.core.memory import Memo, MemoKind
 from edge.core.policy import PolicyState
 from edge.core.tap import GrantDurable, GrantFailed, LineChanged, PolicyReplaced, State, TimeDue, handle
 from tests.core.campus import (
@@ -284,6 +285,47 @@ def test_a_grant_that_was_not_used_hands_its_undoing_on_to_one_that_is_awaited(
     assert facts(state) == (None, 1)
     state, _ = then(state, waiting[1])
     assert facts(state) == (None, 0 if then is failed else 1)
+
+
+def wallets(*readers: str) -> tuple[State, list[CommitGrant]]:
+    """Grants of one phone at these readers, a second apart; none has been answered."""
+    state, waiting = closed(under(rules())), list[CommitGrant]()
+    for turn, reader in enumerate(readers):
+        state, effects = handle(state, someone(1, later_s=turn, reader=reader), instant(turn * 1_000))
+        waiting += commits(effects)
+    return state, waiting
+
+
+@pytest.mark.parametrize(("first", "second"), [(0, 1), (1, 0)])
+def test_two_grants_of_a_phone_are_undone_in_either_order(first: int, second: int):
+    state, waiting = wallets(READER, READER)
+    state, _ = failed(state, waiting[first])
+    assert state.memory.get(MemoKind.PRESENCE, holder(1)) == (1, NOW_S + (1 if first == 0 else 0))
+    state, effects = failed(state, waiting[second])
+    (record,) = (effect for effect in effects if isinstance(effect, Record))
+    assert record.memos == (Memo(MemoKind.PRESENCE, holder(1), None),)
+    assert dict(state.memory.facts) == {}
+
+
+def test_a_passage_leaves_the_grants_of_others_and_later_ones_of_the_same_holder_alone():
+    """Person 2 passes; persons 1's grants, before and after, still put person 1 back."""
+    state, one = handle(closed(under(rules())), someone(1), NOW)
+    state, two = handle(state, someone(2), NOW)
+    state, three = handle(state, someone(2, later_s=1, reader="inside"), NOW)
+    state, _ = feed(state, GrantDurable(commits(two)[0].grant, 1), OPENED, CLOSED)
+    state, _ = failed(state, commits(one)[0])
+    assert area_of(state, holder(1)) is None
+    assert area_of(state, holder(2)) is None
+    state, _ = failed(state, commits(three)[0])
+    assert state.memory.get(MemoKind.PRESENCE, holder(2)) == (1, NOW_S)
+
+
+def test_a_reset_looks_at_when_somebody_was_noted():
+    fact = Memo(MemoKind.PRESENCE, b"ann", (9, 9, NOW_S))
+    assert put_back(fact, DoorSettings(forget_presence_before_s=NOW_S)) is fact
+    gone = Memo(MemoKind.PRESENCE, b"ann", None)
+    assert put_back(fact, DoorSettings(forget_presence_before_s=NOW_S + 1)) == gone
+    assert put_back(gone, DoorSettings(forget_presence_before_s=NOW_S + 1)) is gone
 
 
 def test_grants_of_others_are_not_touched():

@@ -311,6 +311,14 @@ def test_wrong_pins_are_counted_and_journaled_in_a_flood_and_not_twice():
     assert state.memory.get(MemoKind.WRONG_PINS, PERSON) == (1, NOW_S)
 
 
+def test_fewer_attempts_while_a_pin_is_keyed_in_give_none_back():
+    state, _ = handle(wrongly(keypad(), 2), card(), NOW)
+    state, _ = handle(state, PolicyReplaced(rules(pin_attempts=2)), NOW)
+    state, _ = answered(state, PinOutcome.WRONG)
+    assert state.memory.get(MemoKind.WRONG_PINS, PERSON) == (3, NOW_S)
+    assert refusals(handle(state, card(), NOW)[1]) == [BLOCKED]
+
+
 def test_a_policy_with_fewer_attempts_blocks_whoever_had_them():
     state = wrongly(keypad(), 2)
     state, _ = handle(state, PolicyReplaced(rules(pin_attempts=2)), NOW)
