@@ -32,7 +32,7 @@ TREE: Final = Group(
                 "check-config": Leaf("doorward.commands.edge_check_config", "Check a door's configuration file."),
                 "devices": Leaf(
                     "doorward.commands.edge_devices",
-                    "Show the devices of this door: address, what each can do, health.",
+                    "Show this door's devices, and how each is.",
                 ),
                 "osdp-key": Leaf(
                     "doorward.commands.edge_osdp_key", "Give an OSDP reader a key of its own.", part="osdp,edge"

@@ -35,10 +35,10 @@ def run(
     ] = False,
     json_lines: JsonOption = False,
 ) -> ExitCode:
-    """Show the devices of this door: address, what each can do, health.
+    """Show this door's devices, and how each is.
 
-    Lists every reader, the lock and the inputs of the configuration; their health comes from the running daemon. No
-    device is opened.
+    Lists every reader, the lock and the inputs of the configuration: address, what each can do, and its health, which
+    the running daemon tells. No device is opened.
     """
     out = Output(json_lines=json_lines)
     devices, silent = _asked(config)
