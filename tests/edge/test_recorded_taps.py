@@ -41,8 +41,10 @@ def test_recorded_taps_are_told_with_what_policy_is_told(folder: Path, capsys: p
     decided = [event for event in journal(folder) if event.granted is not None]
     assert [each["seq"] for each in found] == [event.seq for event in decided]
     assert [each["granted"] for each in found] == [event.granted for event in decided]
-    facts = {"kind": "standard", "flags": [], "access_levels": [1], "assurance": 3}
+    facts = {"kind": "standard", "flags": [], "access_levels": [1], "assurance": 3, "pin": False}
     told = {each["reason"]: each["facts"] for each in found}
+    holders = {each.pop("holder") for each in told.values() if each is not None}
+    assert {len(bytes.fromhex(holder)) for holder in holders} == {8}
     assert told == {
         None: facts,
         "DOOR_LOCKED_DOWN": facts,
