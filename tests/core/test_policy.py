@@ -128,9 +128,9 @@ def hours(*demands: tuple[int, Assurance], minimum: Assurance = Assurance.PRINTE
         ([(2, Assurance.ROTATING)], Assurance.PRINTED, Assurance.PRINTED),
         ([(ALWAYS, Assurance.ROTATING)], Assurance.PRINTED, Assurance.ROTATING),
         ([(1, Assurance.IDENTIFIER)], Assurance.PRINTED, Assurance.PRINTED),  # no hour asks for less
-        ([(1, Assurance.ROTATING), (1, Assurance.NONCE_BOUND)], Assurance.PRINTED, Assurance.NONCE_BOUND),
-        ([(1, Assurance.NONCE_BOUND), (1, Assurance.ROTATING)], Assurance.PRINTED, Assurance.NONCE_BOUND),
-        ([(2, Assurance.NONCE_BOUND), (1, Assurance.DYNAMIC_TAG)], Assurance.PRINTED, Assurance.DYNAMIC_TAG),
+        ([(ALWAYS, Assurance.ROTATING), (1, Assurance.NONCE_BOUND)], Assurance.PRINTED, Assurance.NONCE_BOUND),
+        ([(ALWAYS, Assurance.NONCE_BOUND), (1, Assurance.ROTATING)], Assurance.PRINTED, Assurance.NONCE_BOUND),
+        ([(1, Assurance.DYNAMIC_TAG), (2, Assurance.NONCE_BOUND)], Assurance.PRINTED, Assurance.DYNAMIC_TAG),
         ([(1, Assurance.ROTATING)], Assurance.NONCE_BOUND, Assurance.NONCE_BOUND),
     ],
 )
