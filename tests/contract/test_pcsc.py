@@ -88,8 +88,15 @@ async def test_a_card_that_another_program_holds_is_busy(bench: PcscBench):
     await other.aclose()
 
 
-async def test_feedback_is_shown_on_the_reader_while_the_card_lies_there(tmp_path: Path):
+@pytest.fixture(name="lit")
+def _lit(tmp_path: Path) -> Iterator[PcscBench]:
     bench = PcscBench(tmp_path, "?acr122=1")
+    yield bench
+    bench.dispose()
+
+
+async def test_feedback_is_shown_on_the_reader_while_the_card_lies_there(lit: PcscBench):
+    bench = lit
     assert bench.reader.info.capabilities == {Capability.LED, Capability.BUZZER}
     async with listening(bench.reader) as listener:
         bench.field.hold(NumberCard())
@@ -107,7 +114,6 @@ async def test_feedback_is_shown_on_the_reader_while_the_card_lies_there(tmp_pat
         await listener.next()
     assert bench.field.signals.empty()
     await bench.reader.show(Feedback.GRANTED)
-    bench.dispose()
 
 
 async def test_a_reader_without_signals_is_sent_none(bench: PcscBench):

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from firmware_adapters.cards.aes import cmac, diversify, key_check_value
-from firmware_adapters.cards.errors import CardError
+from firmware_adapters.cards.aes import cmac, diversify, encrypt, key_check_value, short_cmac
+from firmware_adapters.cards.errors import CardError, CardFault
 from firmware_adapters.cards.ev2 import Session, authenticate, read_number
 from firmware_adapters.cards.keys import CardKey, CardKeys
 from firmware_adapters.cards.phone import exchange_presentation
@@ -121,6 +121,41 @@ async def test_the_number_inside_a_session_is_as_published():
     session = Session(_hex(vector["encryption"]), _hex(vector["authentication"]), _hex(vector["transaction"]))
     number = await read_number(_Script(vector["exchanges"]), session)
     assert number.hex() == vector["expect"]["number"]
+
+
+@pytest.mark.parametrize("cut", [0, 1])
+async def test_a_step_of_the_authentication_that_is_a_byte_short_is_malformed(cut: int):
+    vector, _ = (parameter.values[0] for parameter in _vectors("card-session"))
+    exchanges = [list(each) for each in vector["exchanges"]]
+    exchanges[cut][1] = exchanges[cut][1][2:]
+    with pytest.raises(CardError) as caught:
+        await authenticate(
+            _Script(exchanges), _hex(vector["key"]), key_number=0, entropy=lambda _: _hex(vector["challenge"])
+        )
+    assert caught.value.fault is CardFault.MALFORMED
+
+
+@pytest.mark.parametrize(
+    ("plain", "fault"),
+    [
+        (NUMBER + b"\x80" + bytes(8), None),
+        (NUMBER + bytes(9), CardFault.MALFORMED),
+        (NUMBER + b"\x01\x80" + bytes(7), CardFault.MALFORMED),
+    ],
+)
+async def test_a_number_inside_a_session_has_seven_bytes(plain: bytes, fault: CardFault | None):
+    session = Session(b"e" * 16, b"a" * 16, b"tttt")
+    vector = encrypt(session.encryption, b"\x5a\xa5tttt\x01\x00" + bytes(8))
+    data = encrypt(session.encryption, plain, vector)
+    mac = short_cmac(session.authentication, b"\x00\x01\x00tttt" + data)
+    asked = "9051000008" + short_cmac(session.authentication, b"\x51\x00\x00tttt").hex() + "00"
+    script = _Script([[asked, (data + mac).hex() + "9100"]])
+    if fault is None:
+        assert await read_number(script, session) == NUMBER
+        return
+    with pytest.raises(CardError) as caught:
+        await read_number(script, session)
+    assert caught.value.fault is fault
 
 
 @pytest.mark.parametrize("vector", _vectors("card-pkoc"))
