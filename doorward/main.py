@@ -31,7 +31,7 @@ TREE: Final = Group(
                 "run": Leaf("doorward.commands.edge_run", "Run the daemon of one door."),
                 "check-config": Leaf("doorward.commands.edge_check_config", "Check a door's configuration file."),
                 "osdp-key": Leaf(
-                    "doorward.commands.edge_osdp_key", "Give an OSDP reader a key of its own.", part="osdp,edge"
+                    "doorward.commands.edge_osdp_key", "Give an OSDP reader a key of its own.", part="osdp"
                 ),
             },
         ),
