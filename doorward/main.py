@@ -35,7 +35,7 @@ TREE: Final = Group(
                     "Show this door's devices, and how each is.",
                 ),
                 "osdp-key": Leaf(
-                    "doorward.commands.edge_osdp_key", "Give an OSDP reader a key of its own.", part="osdp,edge"
+                    "doorward.commands.edge_osdp_key", "Give an OSDP reader a key of its own.", part="osdp"
                 ),
             },
         ),

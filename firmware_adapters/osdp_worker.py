@@ -236,7 +236,7 @@ def main(descriptor: int) -> None:
                 Fault(
                     "unsupported",
                     f"OSDP needs the Python package {error.name}, which does not load ({error.msg})",
-                    "install it with: pip install 'doorward[osdp,edge]'",
+                    "install it with: pip install 'doorward[osdp]'",
                 ),
             ),
         )
