@@ -57,6 +57,8 @@ FILES: Final[Mapping[str, Callable[[], dict[str, Json]]]] = {
     "claim-code": messages.claim_codes,
     "verify": verify.verifications,
 }
+WRITTEN_BY_HAND: Final = frozenset({"card-key", "card-pkoc", "card-session", "card-sun", "phone-exchange"})
+"""What cards and phones say: published cases and recorded exchanges, which tests/unit/test_cards_vectors.py reads."""
 
 
 def path(name: str) -> Path:
