@@ -19,6 +19,9 @@ from wire.settings import DoorSettings
 
 MAX_WAITING: Final = 8
 """People who stand at one door and wait; of more, the first is refused."""
+CHECK_MS: Final = 5_000
+"""Who keyed a PIN in in time, perhaps under duress, is judged by it: argon2id takes a tenth of a second, a busy machine
+more."""
 
 
 class Need(Enum):
@@ -255,7 +258,8 @@ def ask_pin(companions: Companions, entry: PinEntry) -> tuple[Companions, CheckP
     if each is None or each.candidate.credential.pin is None:
         return companions, None
     check_id = companions.checks
-    asked = tuple(replace(other, check_id=check_id) if other is each else other for other in companions.waiting)
+    checked = replace(each, check_id=check_id, until_ms=max(each.until_ms, entry.read_at_ms + CHECK_MS))
+    asked = tuple(checked if other is each else other for other in companions.waiting)
     question = CheckPin(check_id, each.candidate.credential.pin, entry.digits)
     return replace(companions, waiting=asked, checks=check_id + 1), question
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from edge.core.companions import PinOutcome
+from edge.core.companions import CHECK_MS, PinOutcome
 from edge.core.credential import Form, PinEntry
 from edge.core.effects import CheckPin, Effect, Feedback, Record, Show
 from edge.core.flood import DENIALS_A_WINDOW
@@ -50,7 +50,7 @@ from tests.core.campus import (
     tap,
     under,
 )
-from tests.core.people import BARCODE, OTHER, OTHER_CARD, OTHERS, PEOPLE, someone
+from tests.core.people import BARCODE, COMPANION_MS, OTHER, OTHER_CARD, OTHERS, PEOPLE, someone
 from wire.names import Assurance, ClockState, DoorMode, EventKind, PassKind, Reason, Step
 from wire.roster import IdentifierForm
 from wire.settings import DoorSettings
@@ -334,6 +334,20 @@ def test_a_pin_has_to_be_checked_in_time(later_ms: int, *, in_time: bool):
     state, effects = handle(state, PinChecked(0, PinOutcome.RIGHT), instant(later_ms))
     assert bool(commits(effects)) is in_time
     assert refusals(effects) == ([] if in_time else [REQUIRED])
+
+
+@pytest.mark.parametrize(("later_ms", "in_time"), [(CHECK_MS - 1, True), (CHECK_MS, False)])
+@pytest.mark.parametrize("outcome", [PinOutcome.RIGHT, PinOutcome.DURESS])
+def test_a_pin_that_was_keyed_in_at_the_last_moment_is_still_judged(
+    later_ms: int, outcome: PinOutcome, *, in_time: bool
+):
+    last = COMPANION_MS - 1
+    keyed = PinEntered(PinEntry(READER, b"1234", MONOTONIC_MS + last))
+    state, _ = handle(keypad(), card(), NOW)
+    state, _ = handle(state, keyed, instant(last))
+    _, effects = handle(state, PinChecked(0, outcome), instant(last + later_ms))
+    assert bool(commits(effects)) is in_time
+    assert (EventKind.DURESS in kinds(effects)) is (in_time and outcome is PinOutcome.DURESS)
 
 
 @pytest.mark.parametrize("outcome", list(PinOutcome))

@@ -12,6 +12,8 @@ from edge.core import policy, verify
 from edge.core.policy import decide
 from edge.core.verify import VerifiedCredential
 
+pytestmark = pytest.mark.project
+
 _ROOT = Path(verify.__file__).parents[2]
 _PACKAGES = ["cloud", "doorward", "edge", "firmware_adapters", "provisioning", "sync", "wire"]
 _MAKER = Path(verify.__file__)

@@ -53,8 +53,7 @@ class Forked:
                 self._reap()
             self._fork(mutant)
             if number % 100 == 0:
-                sys.stderr.write(f"mutate: {number} of {len(mutants)}\n")
-                sys.stderr.flush()
+                _tell(f"mutate: {number} of {len(mutants)}")
         while self.running:
             self._reap()
         return True
@@ -99,9 +98,16 @@ class Forked:
         with os.fdopen(read) as pipe:
             killer = pipe.read()
         self.survived[mutant] = status == 0
+        if status == 0:
+            _tell(f"survived: {mutant}")
         function = mangled_name_from_mutant_name(mutant)
         found = [item for item in self.reached_by[function] if item.nodeid == killer]
         self.killers[function] = found + [item for item in self.killers[function] if item.nodeid != killer]
+
+
+def _tell(line: str) -> None:
+    sys.stderr.write(line + "\n")
+    sys.stderr.flush()
 
 
 def _run_mutated(mutant: str, items: list[pytest.Item], limit_s: float, write: int) -> NoReturn:
@@ -148,12 +154,11 @@ def main() -> int:
     code = pytest.main(["--rootdir=.", *args], plugins=[forked])
     if code not in (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED):
         return int(code)
-    survivors = sorted(mutant for mutant, survived in forked.survived.items() if survived)
-    for mutant in survivors:
-        sys.stdout.write(f"survived: {mutant}\n")
-    killed = len(forked.survived) - len(survivors)
-    sys.stdout.write(f"mutate: {killed} killed, {len(survivors)} survived, {monotonic() - began:.0f} s\n")
-    return 1 if survivors else 0
+    for module in asked.modules:
+        told = [survived for mutant, survived in forked.survived.items() if mutant.startswith(f"{module}.")]
+        sys.stdout.write(f"{module}: {told.count(False)} killed, {told.count(True)} survived\n")
+    sys.stdout.write(f"mutate: {monotonic() - began:.0f} s\n")
+    return int(any(forked.survived.values()))
 
 
 if __name__ == "__main__":
