@@ -37,14 +37,23 @@ def render() -> str:
 
 
 def _cell(mode: Mode, trigger: Trigger) -> str:
-    settings = DoorSettings(mode=_RESTING.get(mode, DoorMode.LOCKED), relock=RelockRule.AFTER_RELEASE_TIME)
-    before = DoorState(mode=mode, contact=LineState.INACTIVE)
+    settings = DoorSettings(
+        mode=_RESTING.get(mode, DoorMode.LOCKED), relock=RelockRule.AFTER_RELEASE_TIME, lock_time_ms=1_000
+    )
+    before = DoorState(mode=mode, contact=LineState.INACTIVE, lock_monitor=_monitor(mode, trigger))
     after, effects = step(
         before, trigger, Circumstances(settings=settings, rest=settings.mode, now=_NOW, hold_ms=5_000, cause_seq=1)
     )
     said = [name for effect in effects if (name := _name(effect))]
     moved = [] if after.mode is mode else [f"**{after.mode.value}**"]
     return ", ".join(moved + said) or "·"
+
+
+def _monitor(mode: Mode, trigger: Trigger) -> LineState:
+    """Only where the bolt's time is over does its wire contradict the order."""
+    if trigger is not Trigger.LOCK_DUE:
+        return LineState.UNKNOWN
+    return LineState.INACTIVE if mode in (Mode.ACCESSED, Mode.UNLOCKED, Mode.LOCKED_OPEN) else LineState.ACTIVE
 
 
 def _name(effect: Effect) -> str:
