@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import atexit
 import base64
 import hashlib
+import shutil
 import ssl
 import tempfile
 from contextlib import asynccontextmanager
@@ -34,6 +36,7 @@ def reachable_folder() -> Path:
     """Make a fresh folder that PostgreSQL's user can reach: pytest's own are closed to others when root runs it."""
     folder = Path(tempfile.mkdtemp(prefix="doorward-test-"))
     folder.chmod(0o711)
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
     return folder
 
 
