@@ -75,10 +75,19 @@ class Mosquitto:
         program = shutil.which("mosquitto", path="/usr/sbin:/usr/local/sbin:/usr/bin")
         assert program is not None, "mosquitto is not installed: run script/setup"
         log = (self.folder / "mosquitto.log").open("ab")
-        switch = {"user": self.owner.uid, "group": self.owner.gid} if self.owner.switch else {}
+        user = self.owner.uid if self.owner.switch else None
+        group = self.owner.gid if self.owner.switch else None
+        groups = [] if self.owner.switch else None
         with log:
             self.process = await asyncio.create_subprocess_exec(
-                program, "-c", str(self.configuration), stdout=log, stderr=log, **switch
+                program,
+                "-c",
+                str(self.configuration),
+                stdout=log,
+                stderr=log,
+                user=user,
+                group=group,
+                extra_groups=groups,
             )
         async with asyncio.timeout(DEADLINE_S):
             await self._answering()
