@@ -77,7 +77,7 @@ class Mosquitto:
         log = (self.folder / "mosquitto.log").open("ab")
         user = self.owner.uid if self.owner.switch else None
         group = self.owner.gid if self.owner.switch else None
-        groups = [] if self.owner.switch else None
+        groups: list[int] | None = [] if self.owner.switch else None
         with log:
             self.process = await asyncio.create_subprocess_exec(
                 program,
