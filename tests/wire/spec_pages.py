@@ -230,6 +230,7 @@ _ROSTER_DELTA: Final = sign1(_HEADER, Shape(dict(enumerate(_ROSTER_DELTA_NAMES, 
 _EVENT: Final = Shape(dict(enumerate(FIELD_NAMES)))
 _BATCH: Final = sign1(_HEADER, Shape(dict(enumerate(("device", "epoch", "first", "last", "events", "head"), 1))))
 _ACK: Final = sign1(_HEADER, Shape(dict(enumerate(("device", "epoch", "durable", "head", "backed up", "iat, ms"), 1))))
+_REPLY: Final = Shape(dict(enumerate(("of", "status", "body", "retry after, s"), 1)))
 _COMMAND: Final = sign1(_HEADER, Shape(dict(enumerate(("id", "target", "action", "iat", "exp", "counter"), 1))))
 
 
@@ -296,6 +297,7 @@ BLOCKS: Final[dict[tuple[str, str], Callable[[], str]]] = {
     ("sync", "paths"): _paths,
     ("sync", "batch"): _example("batch", "three events", _BATCH, show_bytes=False),
     ("sync", "acknowledgement"): _example("acknowledgement", "usual", _ACK, show_bytes=False),
+    ("mqtt", "example"): _example("mqtt-reply", "busy", _REPLY),
     ("command", "example"): _example("command", "unlock for 30 s", _COMMAND),
     ("command", "numbers"): lambda: _numbers(Action),
 }

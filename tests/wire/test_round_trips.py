@@ -39,6 +39,7 @@ from wire.errors import WireError
 from wire.event import FIELD_NAMES, MAX_EVENT_BYTES, Event, chain_hash, encode_event, event_values, parse_event
 from wire.keys import PublicKey, Signer, parse_key
 from wire.messages import decode_claim_code, encode_claim_code
+from wire.mqtt import encode_reply, parse_reply
 from wire.names import DeviceId
 from wire.passes import MAX_PASS_BYTES, Pass, parse_pass, seal_pass, split_pass_id
 from wire.policy import PolicyBundle, open_policy, seal_policy, unverified_policy
@@ -213,6 +214,7 @@ _WRITERS = {
         open_acknowledgement(data, ACKNOWLEDGEMENT.public_key), ACKNOWLEDGEMENT
     ),
     "batch": _write_batch,
+    "mqtt-reply": lambda data: encode_reply(parse_reply(data)),
     "event": lambda data: encode_event(parse_event(data)),
     "trust-file": lambda data: encode_pinned(parse_pinned(data)),
     "key": lambda data: encode(parse_key(decode(data, field="key", max_bytes=128), "key").to_cose()),
