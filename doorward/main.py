@@ -60,6 +60,7 @@ TREE: Final = Group(
                     "Serve the cloud: keys, passes, policies, events.",
                     part="cloud",
                 ),
+                "command": Leaf("doorward.commands.cloud_command", "Order a door to do something now."),
                 "call": Leaf("doorward.commands.cloud_call", "Call the cloud's API with the operator token."),
             },
         ),

@@ -138,7 +138,9 @@ async def test_a_stop_ends_every_wait(parts: Parts):
     tenant = await parts.make_tenant()
     stopping = asyncio.Event()
     issuing, monotonic_s = parts.issuing, parts.clock.monotonic_s
-    changes = Changes(parts.pool, issuing.status, issuing.rosters, stopping=stopping, monotonic_s=monotonic_s)
+    changes = Changes(
+        parts.pool, issuing.status, issuing.rosters, issuing.commands, stopping=stopping, monotonic_s=monotonic_s
+    )
     await parts.issuing.status.sequences(tenant)
     task = asyncio.create_task(changes.wait(tenant, DOOR, _FIRST, wait_s=DEADLINE_S))
     stopping.set()

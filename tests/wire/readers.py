@@ -11,6 +11,7 @@ from tests.vectors.parts.rosters import read as read_roster
 from wire.batch import open_acknowledgement, open_batch
 from wire.codec import Value, decode
 from wire.command import open_command
+from wire.command_list import parse_command_list
 from wire.envelope import check_signed_by, parse_envelope, to_be_signed
 from wire.event import chain_hash, parse_event
 from wire.keys import PublicKey, parse_key
@@ -199,6 +200,7 @@ READERS: Final[Mapping[str, Callable[[Case], Json]]] = {
     "acknowledgement": lambda case: plain(open_acknowledgement(octets(case), key(case))),
     "command": lambda case: plain(open_command(octets(case), key(case))),
     "mqtt-reply": lambda case: plain(parse_reply(octets(case))),
+    "command-list": lambda case: plain(parse_command_list(octets(case))),
     "claim-code": _claim_code,
 }
 """All but verify.json, which tests/wire/test_verify_vectors.py puts to the door's own steps."""

@@ -121,7 +121,7 @@ _FIELDS: Final = {
     "step": ("Step or null", "where a tap ended"),
     "reason": ("Reason or null", "why it was refused"),
     "granted": ("bool or null", "null when nothing was decided"),
-    "credential": ("1 to 16 bytes or null", "pass id, or the id of a roster entry"),
+    "credential": ("1 to 16 bytes or null", "pass id, or the id of a roster entry; of a command, its id"),
     "assurance": ("Assurance or null", "what the credential reached"),
     "reader": ("name or null", "where it was presented"),
     "rule": ("name or null", "what admitted, such as `level-7`"),
@@ -169,9 +169,14 @@ def _paths() -> str:
             f"`{messages.MEDIA_ROSTER}`, or `{messages.MEDIA_ROSTER_DELTA}` where smaller",
         ),
         (
-            f"GET `{messages.DEVICE_CHANGES}?trust=…&policy=…&status=…&roster=…&wait_s=…`",
+            f"GET `{messages.DEVICE_COMMANDS}?after=COUNTER`",
             "certificate",
-            "JSON {trust, policy, status, roster} as soon as one differs",
+            f"commands that still hold, `{messages.MEDIA_COMMANDS}`",
+        ),
+        (
+            f"GET `{messages.DEVICE_CHANGES}?trust=…&policy=…&status=…&roster=…&commands=…&wait_s=…`",
+            "certificate",
+            "JSON {trust, policy, status, roster, commands} as soon as one differs",
         ),
         (f"POST `{messages.DEVICE_EVENTS}`", "certificate", "batch for acknowledgement"),
     ]

@@ -35,6 +35,7 @@ from wire.batch import (
 )
 from wire.codec import Value, decode, encode
 from wire.command import Command, open_command, seal_command
+from wire.command_list import encode_command_list, parse_command_list
 from wire.errors import WireError
 from wire.event import FIELD_NAMES, MAX_EVENT_BYTES, Event, chain_hash, encode_event, event_values, parse_event
 from wire.keys import PublicKey, Signer, parse_key
@@ -210,6 +211,7 @@ _WRITERS = {
     "roster": lambda data: seal_roster(open_roster(data, POLICY.public_key), POLICY),
     "roster-delta": lambda data: seal_roster_delta(open_roster_delta(data, POLICY.public_key), POLICY),
     "command": lambda data: seal_command(open_command(data, COMMAND.public_key), COMMAND),
+    "command-list": lambda data: encode_command_list(parse_command_list(data)),
     "acknowledgement": lambda data: seal_acknowledgement(
         open_acknowledgement(data, ACKNOWLEDGEMENT.public_key), ACKNOWLEDGEMENT
     ),

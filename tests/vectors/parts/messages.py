@@ -28,6 +28,7 @@ from tests.vectors.parts.kit import (
 )
 from wire.codec import MAX_TIME_S
 from wire.command import Command, seal_command
+from wire.command_list import MAX_COMMAND_LIST_BYTES, CommandList, encode_command_list
 from wire.envelope import to_be_signed
 from wire.errors import WireReason
 from wire.mqtt import MAX_BODY_BYTES, MAX_REPLY_BYTES, MAX_RETRY_S, Reply, encode_reply, parse_reply
@@ -94,6 +95,34 @@ def commands() -> dict[str, Json]:
         refused("513 bytes", good + bytes(513 - len(good)), WireReason.TOO_LARGE, "command", **KEY),
     ]
     return collection("Commands, read under the tenant's command key.", "docs/spec/command.md", vectors)
+
+
+def command_lists() -> dict[str, Json]:
+    """command-list.json."""
+    sealed = seal_command(USUAL, COMMAND)
+    usual, empty = CommandList(9, (sealed,)), CommandList(0, ())
+    full = CommandList(16, (bytes(512),) * 16)
+    faults: list[tuple[str, Entries, WireReason, str]] = [
+        ("17 commands", {2: array(*[octets(b"x")] * 17)}, WireReason.OUT_OF_RANGE, "commands.list"),
+        ("command of 513 bytes", {2: array(octets(bytes(513)))}, WireReason.OUT_OF_RANGE, "commands.item"),
+        ("command that is empty", {2: array(octets(b""))}, WireReason.OUT_OF_RANGE, "commands.item"),
+        ("command as text", {2: array(text("x"))}, WireReason.WRONG_TYPE, "commands.item"),
+        ("list as a command", {2: octets(sealed)}, WireReason.WRONG_TYPE, "commands.list"),
+        ("last negative", {1: num(-1)}, WireReason.OUT_OF_RANGE, "commands.last"),
+        ("last missing", {1: None}, WireReason.MISSING_FIELD, "commands.last"),
+        ("member added", {3: NULL}, WireReason.UNKNOWN_FIELD, "commands"),
+    ]
+    entries: dict[int, bytes] = {1: num(9), 2: array(octets(sealed))}
+    vectors = [
+        *(
+            accepted(name, encode_command_list(found), plain(found))
+            for name, found in (("one command", usual), ("none", empty), ("sixteen of 512 bytes", full))
+        ),
+        *(refused(name, mapping(entries, changes), reason, field) for name, changes, reason, field in faults),
+        refused("nothing", b"", WireReason.EMPTY, "commands"),
+        refused("too long", bytes(MAX_COMMAND_LIST_BYTES + 1), WireReason.TOO_LARGE, "commands"),
+    ]
+    return collection("Lists of commands, as a door fetches them.", "docs/spec/command.md", vectors)
 
 
 def envelopes() -> dict[str, Json]:
