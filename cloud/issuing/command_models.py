@@ -53,6 +53,26 @@ class IssuedCommand(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     reason: str | None = None
 
 
+class LockdownOrder(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Whether doors are locked down."""
+
+    on: bool
+
+
+class DoorLockdown(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """A door and the version of its policy that says so; 0 for a door without a policy, which admits nobody."""
+
+    door: str
+    on: bool
+    policy_version: int
+
+
+class Lockdowns(msgspec.Struct, frozen=True, kw_only=True):
+    """The doors that an order was about."""
+
+    data: list[DoorLockdown]
+
+
 class Commands(msgspec.Struct, frozen=True, kw_only=True):
     """The newest commands to a door, newest first."""
 

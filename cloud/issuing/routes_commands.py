@@ -2,14 +2,14 @@
 
 from typing import Annotated, Final
 
-from litestar import Response, Router, get, post
+from litestar import Response, Router, get, post, put
 from litestar.params import HeaderParameter, JSONBody, QueryParameter
 
-from cloud.doors.service import require_door
-from cloud.issuing.command_models import Commands, IssuedCommand, NewCommand
+from cloud.doors.service import doors_at, require_door
+from cloud.issuing.command_models import Commands, DoorLockdown, IssuedCommand, LockdownOrder, Lockdowns, NewCommand
 from cloud.issuing.commands import MAX_KEY_CHARACTERS
 from cloud.models import PageLimit, PathName
-from cloud.state import Cloud, Device
+from cloud.state import Cloud, CloudState, Device
 from wire.codec import MAX_UINT
 from wire.messages import DEVICE_COMMANDS, MEDIA_COMMANDS
 from wire.names import DoorId, Tenant
@@ -40,6 +40,23 @@ async def list_commands(tenant: PathName, door: PathName, cloud: Cloud, limit: P
     return Commands(data=await cloud.issuing.commands.listed(Tenant(tenant), known, limit=limit))
 
 
+@put("/doors/{door:str}/lockdown")
+async def lock_door_down(tenant: PathName, door: PathName, data: JSONBody[LockdownOrder], cloud: Cloud) -> Lockdowns:
+    """Lock a door down, or end that: a state in its signed policy, which also reaches a door that is offline now."""
+    return await _lock_down(cloud, tenant, [await require_door(cloud.pool, tenant, door)], on=data.on)
+
+
+@put("/sites/{site:str}/lockdown")
+async def lock_site_down(tenant: PathName, site: PathName, data: JSONBody[LockdownOrder], cloud: Cloud) -> Lockdowns:
+    """Lock all doors of a site down, or end that; see a door's lockdown."""
+    return await _lock_down(cloud, tenant, await doors_at(cloud.pool, tenant, site), on=data.on)
+
+
+async def _lock_down(cloud: CloudState, tenant: str, doors: list[DoorId], *, on: bool) -> Lockdowns:
+    versions = await cloud.issuing.lock_down(Tenant(tenant), doors, on=on)
+    return Lockdowns(data=[DoorLockdown(door=door, on=on, policy_version=versions[door]) for door in doors])
+
+
 @get(DEVICE_COMMANDS)
 async def commands(
     cloud: Cloud, device: Device, after: Annotated[int, QueryParameter(ge=0, le=MAX_UINT)] = 0
@@ -50,6 +67,8 @@ async def commands(
 
 
 api_router: Final = Router(
-    "/institutions/{tenant:str}", route_handlers=[give_command, list_commands], tags=["commands"]
+    "/institutions/{tenant:str}",
+    route_handlers=[give_command, list_commands, lock_door_down, lock_site_down],
+    tags=["commands"],
 )
 device_router: Final = Router("/", route_handlers=[commands])

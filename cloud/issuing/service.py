@@ -68,6 +68,16 @@ class Issuing:
         self.changes.publish(tenant)
         return version
 
+    async def lock_down(self, tenant: Tenant, doors: Sequence[DoorId], *, on: bool) -> dict[DoorId, int]:
+        """Lock doors down or end that, and tell them; gives the version of each door's policy.
+
+        Raises:
+            CloudError: KEY_UNUSABLE.
+        """
+        versions = await self.policies.lock_down(tenant, doors, on=on)
+        self.changes.publish(tenant)
+        return versions
+
     async def give_command(self, tenant: Tenant, door: DoorId, new: NewCommand, *, key: str | None) -> IssuedCommand:
         """Sign a command to a door and tell it.
 

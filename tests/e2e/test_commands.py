@@ -86,6 +86,17 @@ def openings(twin: Twin) -> int:
     return len([line for line in twin.relay() if line["action"] == "energise"])
 
 
+async def mode(twin: Twin, wanted: str) -> None:
+    """Wait for how a door rests."""
+    async with asyncio.timeout(DEADLINE_S):
+        while True:
+            status = (await twin.ask("status"))["status"]
+            assert isinstance(status, dict)
+            if status["mode"] == wanted:
+                return
+            await asyncio.sleep(0.02)
+
+
 async def test_orders_reach_their_door_once_and_are_answered(cloud: RunningCloud, folder: Path):
     devices = [await enrol(cloud.addresses.device_url, await cloud.claim(TENANT, door)) for door in (DOOR, OTHER)]
     east, west = [
@@ -139,3 +150,34 @@ async def test_orders_reach_their_door_once_and_are_answered(cloud: RunningCloud
         await daemon.stop()
         await twin.aclose()
     assert (openings(east), openings(west)) == (3, 1)
+
+
+async def test_a_lockdown_reaches_a_door_that_was_away_and_stays(cloud: RunningCloud, folder: Path):
+    device = await enrol(cloud.addresses.device_url, await cloud.claim(TENANT, DOOR))
+    twin = await make_twin(folder / DOOR, cloud, TENANT, device)
+    lockdown = ("cloud", "lockdown", "--tenant", TENANT, "--state", folder / "cloud", "--json")
+    ran = await asyncio.to_thread(run_program, *lockdown, "campus", "on")
+    assert ran.code == ExitCode.OK, ran.err
+    assert ran.record["doors"] == [{"door": door, "on": True, "policy_version": 2} for door in (DOOR, OTHER)]
+
+    daemon = await Daemon.start(twin)  # it was provisioned before, and away when the order was given
+    await daemon.ready()
+    await mode(twin, "locked_down")
+    refused = await order(cloud)
+    found = await answered(cloud, refused["id"])
+    assert (found["state"], found["reason"], openings(twin)) == ("refused", "DOOR_LOCKED_DOWN", 0)
+    # Other rules do not end it, and neither does a restart.
+    put = await cloud.api.put(f"{DOORS}/{DOOR}/policy", json={**RULES, "settings": {"releaseTimeMs": 60}})
+    assert put.json() == {"version": 3}
+    await daemon.kill()
+    daemon = await Daemon.start(twin)
+    await daemon.ready()
+    await mode(twin, "locked_down")
+
+    ran = await asyncio.to_thread(run_program, *lockdown, "--door", DOOR, "off")
+    assert ran.record["doors"] == [{"door": DOOR, "on": False, "policy_version": 4}]
+    await mode(twin, "locked")
+    assert (await answered(cloud, (await order(cloud))["id"]))["state"] == "executed"
+    assert openings(twin) == 1
+    await daemon.stop()
+    await twin.aclose()
