@@ -150,8 +150,8 @@ async def _newest(source: Source, tenant: Tenant, door: DoorId) -> asyncpg.Recor
 async def _lock_door(connection: Connection, tenant: Tenant, door: DoorId) -> tuple[str, bool]:
     """Let one transaction at a time change a door's policy; give the time zone, and whether it is locked down."""
     row = await connection.fetchrow(
-        "SELECT institutions.timezone, doors.locked_down FROM doors"
-        " JOIN institutions ON institutions.id = doors.tenant_id WHERE doors.tenant_id = $1 AND doors.id = $2 FOR NO KEY UPDATE OF doors",
+        "SELECT timezone, locked_down FROM doors JOIN institutions ON institutions.id = doors.tenant_id"
+        " WHERE doors.tenant_id = $1 AND doors.id = $2 FOR NO KEY UPDATE OF doors",
         tenant,
         door,
     )
