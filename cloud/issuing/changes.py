@@ -1,7 +1,7 @@
 """Long polls: tell a door at once which documents are newer than its own.
 
-Invariant: what one process changes wakes its waiting doors at once; what another process changes is noticed within
-`RECHECK_S`.
+Invariant: what is changed wakes the waiting doors at once, those of other processes too (herald.py); what is missed is
+noticed within `RECHECK_S`.
 Must not: hold a database connection while waiting, or ask the database once for each door.
 """
 
@@ -87,10 +87,38 @@ class Changes:
         self._stopping = stopping
         self._monotonic_s = monotonic_s
         self._boards: dict[Tenant, _Board] = {}
+        self._untold: set[Tenant] = set()
+        self._told = asyncio.Event()
         self._waiting = 0
 
     def publish(self, tenant: Tenant) -> None:
-        """Tell the doors of a tenant that something has changed and is committed."""
+        """Tell the doors of a tenant, wherever they wait, that something has changed and is committed."""
+        self._untold.add(tenant)
+        self._told.set()
+        self.wake(tenant)
+
+    async def published(self, ended: asyncio.Event) -> frozenset[Tenant]:
+        """Wait for tenants that other processes are to be told of, and give them once; none when `ended` is set."""
+        waits = [asyncio.ensure_future(event.wait()) for event in (self._told, ended)]
+        try:
+            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for each in waits:
+                each.cancel()
+        if ended.is_set():
+            return frozenset()
+        found = frozenset(self._untold)
+        self._untold.clear()
+        self._told.clear()
+        return found
+
+    def wake_all(self) -> None:
+        """Have every waiting door's versions read again: something may have been missed."""
+        for tenant in [*self._boards]:
+            self.wake(tenant)
+
+    def wake(self, tenant: Tenant) -> None:
+        """Have the versions of a tenant's waiting doors read again."""
         board = self._boards.get(tenant)
         if board is not None:
             board.snapshot = None
