@@ -11,10 +11,12 @@ import pytest
 from doorward.errors import ExitCode
 from tests.support.clouds import enrol, reachable_folder
 from tests.support.commands import run_program
-from tests.support.twin import Daemon, Twin, cloud_process, make_twin
+from tests.support.twin import Daemon, Twin, cloud_process, make_twin, moment
 from tests.support.waiting import DEADLINE_S
 from wire.command_list import parse_command_list
+from wire.event import parse_event
 from wire.messages import DEVICE_COMMANDS
+from wire.names import EventKind
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
     from tests.support.clouds import RunningCloud
 
 TENANT, DOOR, OTHER = "north", "east", "west"
+KILLS, SEED, LONGEST_S = 6, 5, 0.12
 DOORS = f"/api/v1/institutions/{TENANT}/doors"
 RULES = {"settings": {"releaseTimeMs": 50}, "accessLevels": [{"id": 1, "schedules": [0]}]}
 
@@ -181,3 +184,28 @@ async def test_a_lockdown_reaches_a_door_that_was_away_and_stays(cloud: RunningC
     assert openings(twin) == 1
     await daemon.stop()
     await twin.aclose()
+
+
+async def test_a_door_that_is_killed_about_an_order_does_not_do_it_twice(cloud: RunningCloud, folder: Path):
+    device = await enrol(cloud.addresses.device_url, await cloud.claim(TENANT, DOOR))
+    twin = await make_twin(folder / DOOR, cloud, TENANT, device)
+    given = []
+    for number in range(KILLS):
+        daemon = await Daemon.start(twin)
+        await daemon.ready()
+        given.append(await order(cloud, expiresInS=60))
+        await asyncio.sleep(moment(SEED, number, LONGEST_S))  # the moment of the fault, not a wait for something
+        await daemon.kill()
+    daemon = await Daemon.start(twin)
+    await daemon.ready()
+    for each in given:
+        assert (await answered(cloud, each["id"]))["state"] == "executed"
+    await daemon.stop()
+    await twin.aclose()
+
+    events = [(number, parse_event(data)) for number, data in twin.journal()]
+    done = {number: event.credential for number, event in events if event.kind is EventKind.COMMAND_EXECUTED}
+    assert sorted(name.hex() for name in done.values() if name) == sorted(each["id"] for each in given)
+    causes = [line["cause_seq"] for line in twin.relay() if line["action"] == "energise"]
+    assert len(causes) == len(set(causes))
+    assert set(causes) <= set(done)
