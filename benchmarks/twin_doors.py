@@ -124,7 +124,7 @@ async def _enrol(api: httpx.AsyncClient, device_url: str, door: str) -> TwinDoor
         )
     certificate = _certificate(answer.raise_for_status())
     name = certificate.subject.get_attributes_for_oid(x509.NameOID.COMMON_NAME)[0].value
-    return TwinDoor(DeviceId(str(name)), door, key, certificate, ca)
+    return TwinDoor(DeviceId(str(name).rpartition("/")[2]), door, key, certificate, ca)
 
 
 async def _post(api: httpx.AsyncClient, path: str, body: object) -> dict[str, str]:

@@ -35,6 +35,7 @@ from cloud.events.routes_device import ingest_route
 from cloud.health import Health, HealthCheck, database_check, disk_check, examine, memory_check, schema_check
 from cloud.institutions import routes as institutions
 from cloud.issuing import routes_api as issuing_api
+from cloud.issuing import routes_commands
 from cloud.issuing import routes_device as issuing_device
 from cloud.issuing.service import open_issuing
 from cloud.issuing.upkeep import Upkeep
@@ -55,6 +56,7 @@ API_ROUTERS: Final[tuple[ControllerRouterHandler, ...]] = (
     doors.router,
     device_api.router,
     issuing_api.router,
+    routes_commands.api_router,
     passes.router,
     roster_api.router,
     events_api.router,
@@ -63,6 +65,7 @@ API_ROUTERS: Final[tuple[ControllerRouterHandler, ...]] = (
 DEVICE_ROUTERS: Final[tuple[ControllerRouterHandler, ...]] = (
     routes_device.router,
     issuing_device.router,
+    routes_commands.device_router,
     roster_device.router,
 )
 """Routes of the device listener; one that takes a parameter `device` needs a client certificate."""

@@ -23,6 +23,7 @@ from cloud.cluster import ClusterOptions, PrivateCluster
 from cloud.database import Pool, close_pool, migrate, open_pool
 from cloud.devices.listener import ListenerCertificate
 from cloud.files import PUBLIC_FILE, make_folder, write_file
+from cloud.issuing.herald import Herald
 from cloud.listeners import QuietServer, bind, bound_address, make_server
 from cloud.notify import notify
 from cloud.settings import CloudSettings
@@ -85,6 +86,7 @@ class _Started:
     """Everything that runs once the listeners are open."""
 
     cloud: CloudState
+    herald: Herald
     cluster: PrivateCluster | None
     certificate: ListenerCertificate
     servers: tuple[tuple[QuietServer, socket.socket], ...]
@@ -113,6 +115,7 @@ async def _start(
     certificate.renew_if_due(now=cloud.now())
     return _Started(
         cloud=cloud,
+        herald=Herald(url, cloud.issuing.changes),
         cluster=cluster,
         certificate=certificate,
         servers=(
@@ -148,6 +151,7 @@ def _background(started: _Started, progress: Progress) -> Iterator[Coroutine[Any
     yield started.cloud.last_seen.run()
     yield started.cloud.ingest.run()
     yield started.cloud.upkeep.run()
+    yield started.herald.run()
     yield _renew_certificate(started)
     if started.cluster is not None:
         yield started.cluster.supervise(progress)

@@ -60,6 +60,8 @@ TREE: Final = Group(
                     "Serve the cloud: keys, passes, policies, events.",
                     part="cloud",
                 ),
+                "command": Leaf("doorward.commands.cloud_command", "Order a door to do something now."),
+                "lockdown": Leaf("doorward.commands.cloud_lockdown", "Lock doors down, or end that."),
                 "call": Leaf("doorward.commands.cloud_call", "Call the cloud's API with the operator token."),
             },
         ),

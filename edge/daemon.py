@@ -25,6 +25,7 @@ from edge.config import EdgeConfig
 from edge.controller import Controller
 from edge.core.door_state import recalled
 from edge.core.effects import ReplayMark
+from edge.core.memory import MemoKind
 from edge.core.replay import KEEP_MS, ReplayMarks
 from edge.core.tap import Noted, State
 from edge.core.verify import Place
@@ -37,7 +38,7 @@ from edge.recorder import FLUSHED_EVERY_S
 from edge.report import Json
 from edge.snapshots import Snapshots
 from edge.store import Store, StoreError, StoreReason, open_database
-from edge.synchronise import HeldMaterials, LoggedNotices, StoreJournal, plain_sync
+from edge.synchronise import CommandInlet, HeldMaterials, LoggedNotices, StoreJournal, plain_sync
 from edge.upkeep import FLOOR, feed_watchdog, keep_house, recall_known
 from edge.watchdog import notify
 from firmware_adapters.catalogue import open_inputs, open_lock, open_reader
@@ -205,7 +206,9 @@ async def _wire(
     for fault in await materials.load(config.state_folder):
         remedy = _LOCKS_OUT if fault.reason is WireReason.LOCKS_OUT else "see `doorward diag status`"
         _log.error("document_refused", field=fault.field, reason=fault.reason.value, remedy=remedy)
-    sync = _synchronisation(config, store, materials, clock)
+    taken, *_ = store.recalled.get(MemoKind.COMMAND, b"") or (0,)
+    inlet = CommandInlet(controller.deliver, taken)
+    sync = _synchronisation(config, store, HeldMaterials(materials, inlet), clock)
     attended = {name: Attended(reader) for name, reader in readers.items()}
     synchronised = None if sync is None else _plain_sync(sync.engine)
     answers = Answers(config, clock, store, controller, materials, attended, synchronised)
@@ -248,7 +251,7 @@ async def _replay_marks(store: Store) -> ReplayMarks:
     )
 
 
-def _synchronisation(config: EdgeConfig, store: Store, materials: Materials, clock: Clock) -> _Sync | None:
+def _synchronisation(config: EdgeConfig, store: Store, materials: HeldMaterials, clock: Clock) -> _Sync | None:
     if config.cloud is None:
         return None
     uplink = open_https_uplink(
@@ -259,7 +262,7 @@ def _synchronisation(config: EdgeConfig, store: Store, materials: Materials, clo
         raise WireError(WireReason.UNKNOWN_ALGORITHM, str(config.cloud.key))
     engine = SyncEngine(
         journal=StoreJournal(store, DeviceId(config.device.id)),
-        materials=HeldMaterials(materials),
+        materials=materials,
         uplink=uplink,
         signer=P256Signer(key),
         signed_time=clock,

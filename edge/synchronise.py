@@ -4,7 +4,7 @@ Invariant: a fault of the store reaches synchronisation as one of its own errors
 Must not: hold a rule of the protocol; that is in sync/.
 """
 
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from typing import Final, TypeVar
 
 import structlog
@@ -16,6 +16,7 @@ from edge.store import Store, StoreError
 from sync.engine import SyncStatus
 from sync.ports import JournalMismatch, JournalUnavailable, Marks, Notice, Versions
 from wire.batch import Acknowledgement
+from wire.command_list import parse_command_list
 from wire.names import DeviceId
 from wire.trust import TrustBundle
 
@@ -56,11 +57,37 @@ class StoreJournal:
             raise JournalMismatch(durable=acknowledgement.durable) from error
 
 
+class CommandInlet:
+    """Where commands come in from the network.
+
+    Args:
+        deliver: takes one to the core and waits for what the journal says of it.
+        taken: the counter of the last one that the journal knows; at most once, also after a restart.
+    """
+
+    def __init__(self, deliver: Callable[[bytes], Awaitable[object]], taken: int) -> None:
+        self._deliver = deliver
+        self.taken = taken
+
+    async def accept(self, data: bytes) -> None:
+        """Take a list, one command after another.
+
+        Raises:
+            WireError: it is no list.
+            StoreError: the journal could not be written.
+        """
+        found = parse_command_list(data)
+        for command in found.commands:
+            await self._deliver(command)
+        self.taken = max(self.taken, found.last)
+
+
 class HeldMaterials:
     """`sync.ports.Materials` over the documents in force."""
 
-    def __init__(self, materials: Materials) -> None:
+    def __init__(self, materials: Materials, commands: CommandInlet) -> None:
         self._materials = materials
+        self._commands = commands
 
     def trust(self) -> TrustBundle | None:
         """Give the trust bundle in force."""
@@ -74,6 +101,7 @@ class HeldMaterials:
             policy=0 if held.policy is None else held.policy.version,
             status={number: status.sequence for number, status in held.statuses.items()},
             roster=0 if held.roster is None else held.roster.version,
+            commands=self._commands.taken,
         )
 
     async def accept_trust(self, data: bytes) -> None:
@@ -103,6 +131,10 @@ class HeldMaterials:
     async def accept_roster_delta(self, data: bytes) -> None:
         """Apply a delta of the roster."""
         await _asked(self._materials.accept_roster_delta(data))
+
+    async def accept_commands(self, data: bytes) -> None:
+        """Give commands to the core."""
+        await _asked(self._commands.accept(data))
 
 
 class LoggedNotices:

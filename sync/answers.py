@@ -66,18 +66,20 @@ def refuse(status: int, body: bytes, *, retry_after: str | None) -> NoReturn:
 
 
 def parse_versions(body: bytes) -> Versions:
-    """Read {"trust": 12, "policy": 17, "status": {"0": 881}, "roster": 9}; without roster there is none.
+    """Read {"trust": 12, "policy": 17, "status": {"0": 881}, "roster": 9, "commands": 3}; the last two may be absent.
 
     Raises:
         UplinkError: UNREADABLE for anything else.
     """
     found = _object(body)
     trust, policy, status = _count(found.get("trust")), _count(found.get("policy")), found.get("status")
-    roster = _count(found.get("roster", 0))
+    roster, commands = _count(found.get("roster", 0)), _count(found.get("commands", 0))
     if trust is None or policy is None or not isinstance(status, dict) or len(status) > MAX_STATUS_LISTS:
         raise unreadable("a version announcement without trust, policy and status")
     if roster is None:
         raise unreadable("a version announcement with a roster that has no version")
+    if commands is None:
+        raise unreadable("a version announcement with commands that have no counter")
     lists: dict[int, int] = {}
     for name, value in status.items():
         sequence = _count(value)
@@ -85,7 +87,7 @@ def parse_versions(body: bytes) -> Versions:
         if sequence is None or number is None or number > MAX_LIST_ID:
             raise unreadable("a version announcement with a status list that has no number")
         lists[number] = sequence
-    return Versions(trust, policy, lists, roster)
+    return Versions(trust, policy, lists, roster, commands)
 
 
 def unreadable(what: str) -> UplinkError:

@@ -189,6 +189,7 @@ class HttpsUplink:
             "trust": str(versions.trust),
             "policy": str(versions.policy),
             "roster": str(versions.roster),
+            "commands": str(versions.commands),
             "wait_s": str(wait_s),
         }
         if versions.status:

@@ -128,12 +128,14 @@ class Versions:
     Attributes:
         trust, policy, roster: versions, 0 for none.
         status: status list -> sequence number.
+        commands: the highest counter of a command: of those that still hold (cloud), that was taken (door).
     """
 
     trust: int
     policy: int
     status: Mapping[int, int]
     roster: int = 0
+    commands: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -247,6 +249,15 @@ class Materials(Protocol):
         """Apply the delta of the roster; raises as `accept_trust`, then the whole roster is fetched."""
         ...
 
+    async def accept_commands(self, data: bytes) -> None:
+        """Give a list of commands to the door, which judges each and answers it with an event.
+
+        Raises:
+            WireError: it is no list.
+            JournalUnavailable: the store cannot answer now; what was not journaled was not carried out.
+        """
+        ...
+
 
 class SignedTime(Protocol):
     """Whoever wants to know the time from the cloud."""
@@ -317,7 +328,7 @@ class Direction(Enum):
     """Which of the two loops."""
 
     PUSH = "push"  # events up
-    PULL = "pull"  # trust, status lists, policy and roster down
+    PULL = "pull"  # trust, commands, status lists, policy and roster down
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,12 +1,12 @@
-"""Trust, status lists, policy and roster down: ask what is new, fetch it, hand it to the door, which verifies.
+"""Trust, commands, status lists, policy and roster down: ask what is new, fetch it, hand it to the door to verify.
 
-Invariant: trust comes first, then every status list the cloud names, then policy, then the roster; one that is refused
-leaves the old one in force and does not keep the others from coming.
+Invariant: trust comes first, then commands, for which somebody waits, then every status list the cloud names, then
+policy, then the roster; one that is refused leaves the old one in force and does not keep the others from coming.
 Must not: verify or keep a document itself; stop for any fault of the cloud.
 """
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Final
 
@@ -23,8 +23,10 @@ from sync.ports import (
     UplinkError,
     Versions,
 )
+from wire.command_list import MAX_COMMAND_LIST_BYTES
 from wire.errors import WireError
 from wire.messages import (
+    DEVICE_COMMANDS,
     DEVICE_POLICY,
     DEVICE_ROSTER,
     DEVICE_STATUS,
@@ -102,7 +104,8 @@ class PullLoop:
             self._pace = self._pace.broke()
             raise
         self._pace = self._pace.answered()
-        return offered
+        # Commands are no document: what was taken stays taken, and the cloud tells of those that still hold.
+        return replace(offered, commands=max(offered.commands, held.commands))
 
     async def _update(self, held: Versions, offered: Versions) -> None:
         faults: list[SyncError] = []
@@ -125,6 +128,8 @@ class PullLoop:
         updates: list[Callable[[], Awaitable[None]]] = []
         if offered.trust > held.trust:
             updates.append(self._fetch_trust)
+        if offered.commands > held.commands:
+            updates.append(partial(self._fetch_commands, held.commands))
         for number, sequence in sorted(offered.status.items()):
             if sequence > held.status.get(number, -1):
                 updates.append(partial(self._fetch_list, number, held.status.get(number)))
@@ -140,6 +145,12 @@ class PullLoop:
         found = await self._fetch(document, {})
         if isinstance(found, Fetched):
             await _accept(document, self._materials.accept_trust, found.data)
+
+    async def _fetch_commands(self, after: int) -> None:
+        document = _Document("list of commands", DEVICE_COMMANDS, None, MAX_COMMAND_LIST_BYTES)
+        found = await self._fetch(document, {"after": str(after)})
+        if isinstance(found, Fetched):
+            await _accept(document, self._materials.accept_commands, found.data)
 
     async def _fetch_policy(self) -> None:
         held = self._materials.versions().policy
@@ -202,4 +213,5 @@ def _no_progress(held: Versions, offered: Versions) -> SyncError:
 
 def _listed(versions: Versions) -> str:
     lists = dict(versions.status)
-    return f"trust {versions.trust}, policy {versions.policy}, status {lists}, roster {versions.roster}"
+    documents = f"trust {versions.trust}, policy {versions.policy}, status {lists}, roster {versions.roster}"
+    return f"{documents}, commands {versions.commands}"

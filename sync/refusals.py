@@ -38,7 +38,7 @@ _ALERTS: Final = {
 _NOT_TLS: Final = frozenset({"WRONG_VERSION_NUMBER", "HTTP_REQUEST", "RECORD_LAYER_FAILURE", "PACKET_LENGTH_TOO_LONG"})
 
 
-def explain(error: httpx.HTTPError | OSError, url: str) -> UplinkError:
+def explain(error: Exception, url: str) -> UplinkError:
     """Translate a failed exchange with the cloud at `url`."""
     for cause in causes(error):
         if isinstance(cause, ssl.SSLCertVerificationError):

@@ -7,6 +7,7 @@ Must not: change permissions of folders that are not ours.
 import os
 import pwd
 import stat
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -67,17 +68,18 @@ class Owner:
         write_file(path, content.encode(), owner=(self.uid, self.gid) if self.switch else None)
 
 
-def choose_owner(user_id: int | None = None) -> Owner:
+def choose_owner(user_id: int | None = None, *, stand_ins: Sequence[str] = _STAND_INS) -> Owner:
     """Give the present user, or a stand-in when that is root.
 
     Args:
         user_id: who we are; None asks the system.
+        stand_ins: who runs the program when we are root, the first that exists.
 
     Raises:
         CloudError: STATE_UNUSABLE when no user fits.
     """
     uid = os.geteuid() if user_id is None else user_id
-    candidates = _STAND_INS if uid == 0 else (uid,)
+    candidates: Sequence[str | int] = stand_ins if uid == 0 else (uid,)
     for candidate in candidates:
         try:
             entry = pwd.getpwnam(candidate) if isinstance(candidate, str) else pwd.getpwuid(candidate)

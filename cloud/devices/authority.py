@@ -31,6 +31,10 @@ from wire.names import DeviceId, Tenant
 
 DEVICE_LIFETIME: Final = timedelta(days=90)
 LISTENER_LIFETIME: Final = timedelta(days=180)
+SERVICE_NAME: Final = "_cloud"
+"""Who the cloud is towards its broker. No door can be called so: "_" is in no slug, and a door's name has a "/"."""
+_MAX_COMMON_NAME: Final = 64
+"""RFC 5280, ub-common-name."""
 _CA_LIFETIME: Final = timedelta(days=20 * 365)
 _BACKDATE: Final = timedelta(hours=1)
 """A door's clock may be behind ours when it first checks a certificate."""
@@ -67,9 +71,14 @@ class DeviceAuthority:
     def certify_device(
         self, public_key: ec.EllipticCurvePublicKey, *, tenant: Tenant, device: DeviceId, now: datetime
     ) -> x509.Certificate:
-        """Certify a door's key for 90 days."""
+        """Certify a door's key for 90 days.
+
+        The common name is what a broker knows the door by. A device id is unique only within its tenant, so both are
+        in it (docs/adr/0008-mqtt-identity.md); the few names that do not fit stay with HTTPS.
+        """
+        name = f"{tenant}/{device}"
         uri = x509.UniformResourceIdentifier(f"urn:doorward:{tenant}:{device}")
-        builder = _leaf(str(device), [uri], ExtendedKeyUsageOID.CLIENT_AUTH)
+        builder = _leaf(name if len(name) <= _MAX_COMMON_NAME else str(device), [uri], ExtendedKeyUsageOID.CLIENT_AUTH)
         return self._sign(builder, public_key, now=now, lifetime=DEVICE_LIFETIME)
 
     def certify_listener(self, names: Sequence[str], *, now: datetime) -> Identity:
@@ -78,6 +87,13 @@ class DeviceAuthority:
         builder = _leaf(names[0], [_general_name(name) for name in names], ExtendedKeyUsageOID.SERVER_AUTH)
         certificate = self._sign(builder, key.public_key(), now=now, lifetime=LISTENER_LIFETIME)
         return Identity(key, certificate)
+
+    def certify_service(self, *, now: datetime) -> Identity:
+        """Make a fresh key and certificate for the cloud as a client of its broker."""
+        key = ec.generate_private_key(_CURVE)
+        uri = x509.UniformResourceIdentifier("urn:doorward:service:cloud")
+        builder = _leaf(SERVICE_NAME, [uri], ExtendedKeyUsageOID.CLIENT_AUTH)
+        return Identity(key, self._sign(builder, key.public_key(), now=now, lifetime=LISTENER_LIFETIME))
 
     def _sign(
         self,

@@ -28,8 +28,8 @@ MAX_REQUEST_BYTES: Final = 16 * 1024
 """A P-256 request is about 400 bytes; EST clients may add attributes."""
 _SUFFIX_CHARACTERS: Final = 8
 _SUFFIX_ALPHABET: Final = "0123456789abcdefghjkmnpqrstvwxyz"
-_DEVICE_DOOR_CHARACTERS: Final = 23
-"""The wire's names have at most 32 characters (docs/spec/event.md): 23, a hyphen and 8 random ones."""
+_DEVICE_DOOR_CHARACTERS: Final = 22
+"""22, a hyphen and 8 random ones: with a tenant of 32 characters and a "/" they fill a certificate's common name."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -84,6 +84,17 @@ async def require_site(source: Source, tenant: str, site: str) -> Tenant:
     return owner
 
 
+async def doors_at(source: Source, tenant: str, site: str) -> list[DoorId]:
+    """Give the doors of a site.
+
+    Raises:
+        CloudError: INSTITUTION_UNKNOWN or SITE_UNKNOWN.
+    """
+    owner = await require_site(source, tenant, site)
+    rows = await source.fetch("SELECT id FROM doors WHERE tenant_id = $1 AND site = $2 ORDER BY id", owner, site)
+    return [DoorId(row["id"]) for row in rows]
+
+
 async def site_of(source: Source, tenant: Tenant, door: DoorId) -> str:
     """Give the site of a door that exists."""
     return str(await source.fetchval("SELECT site FROM doors WHERE tenant_id = $1 AND id = $2", tenant, door))

@@ -6,7 +6,7 @@ Must not: let the fault of one batch change the answer to another.
 """
 
 import asyncio
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -24,6 +24,7 @@ from cloud.events.metrics import IngestMetrics
 from cloud.events.partitions import Partitions
 from cloud.events.reading import ReadBatch, read_batch
 from cloud.events.store import store, touched_days
+from cloud.events.turns import Turns
 from cloud.health import Check
 from cloud.settings import MIB
 from wire.batch import Acknowledgement, seal_acknowledgement
@@ -102,7 +103,7 @@ class Ingest:
         self._acknowledgers = acknowledgers
         self._metrics = metrics
         self._now = now
-        self._waiting: deque[_Waiting] = deque()
+        self._waiting: Turns[_Waiting] = Turns()
         self._bytes = 0
         self._batches: Counter[DeviceKey] = Counter()
         self._arrived = asyncio.Event()
@@ -142,7 +143,7 @@ class Ingest:
 
     async def check(self) -> Check:
         """Tell `/health` whether batches are answered in time."""
-        oldest = next((item.since_s for item in (*self._settling, *self._waiting)), None)
+        oldest = min((item.since_s for item in (*self._settling, *self._waiting)), default=None)
         waited_s = 0.0 if oldest is None else asyncio.get_running_loop().time() - oldest
         stuck = waited_s > self._stuck_s
         detail = f"The oldest batch has waited for {waited_s:.0f} s; see the log and the database." if stuck else None
@@ -182,16 +183,16 @@ class Ingest:
     async def _enqueue(self, batch: ReadBatch, signer: Signer) -> bytes:
         loop = asyncio.get_running_loop()
         answer: asyncio.Future[bytes] = loop.create_future()
-        self._waiting.append(_Waiting(batch, signer, answer, loop.time()))
+        self._waiting.append(batch.tenant, _Waiting(batch, signer, answer, loop.time()))
         self._arrived.set()
         return await answer
 
     def _take(self) -> list[_Waiting]:
-        """Take the oldest batches, at most `GROUP_EVENTS` events (but at least one batch)."""
+        """Take batches, tenant by tenant in turn, at most `GROUP_EVENTS` events (but at least one batch)."""
         group: list[_Waiting] = []
         events = 0
-        while self._waiting and (not group or events + len(self._waiting[0].batch.events) <= GROUP_EVENTS):
-            item = self._waiting.popleft()
+        while self._waiting and (not group or events + len(self._waiting.peek().batch.events) <= GROUP_EVENTS):
+            item = self._waiting.pop()
             group.append(item)
             events += len(item.batch.events)
         if not self._waiting:

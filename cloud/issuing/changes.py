@@ -1,7 +1,7 @@
 """Long polls: tell a door at once which documents are newer than its own.
 
-Invariant: what one process changes wakes its waiting doors at once; what another process changes is noticed within
-`RECHECK_S`.
+Invariant: what is changed wakes the waiting doors at once, those of other processes too (herald.py); what is missed is
+noticed within `RECHECK_S`.
 Must not: hold a database connection while waiting, or ask the database once for each door.
 """
 
@@ -14,6 +14,7 @@ import msgspec
 
 from cloud.database import Pool
 from cloud.errors import CloudError, Reason
+from cloud.issuing.commands import CommandDesk
 from cloud.issuing.rosters import Rosters
 from cloud.issuing.status import Status
 from wire.names import DoorId, Tenant
@@ -25,12 +26,16 @@ _MAX_QUERY_CHARACTERS: Final = 4_096
 
 
 class Versions(msgspec.Struct, frozen=True, kw_only=True):
-    """What exists for a door: versions of trust, policy and roster (0: none yet), and each status list's sequence."""
+    """What exists for a door: versions of trust, policy and roster (0: none yet), and each status list's sequence.
+
+    `commands` is the highest counter of its commands that still hold, never below the one that the door has taken.
+    """
 
     trust: int
     policy: int
     status: Mapping[str, int]
     roster: int = 0
+    commands: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +43,7 @@ class _Snapshot:
     trust: int
     policies: Mapping[str, int]
     rosters: Mapping[DoorId, int]
+    commands: Mapping[DoorId, int]
     status: Mapping[str, int]
     until_s: float
 
@@ -59,6 +65,7 @@ class Changes:
         pool: the database.
         status: signs lists again when they grow old, because a waiting door relies on being told.
         rosters: issues rosters again likewise.
+        commands: knows which still hold.
         stopping: ends every wait.
         monotonic_s: a clock that never goes back.
     """
@@ -68,6 +75,7 @@ class Changes:
         pool: Pool,
         status: Status,
         rosters: Rosters,
+        commands: CommandDesk,
         *,
         stopping: asyncio.Event,
         monotonic_s: Callable[[], float],
@@ -75,13 +83,42 @@ class Changes:
         self._pool = pool
         self._status = status
         self._rosters = rosters
+        self._commands = commands
         self._stopping = stopping
         self._monotonic_s = monotonic_s
         self._boards: dict[Tenant, _Board] = {}
+        self._untold: set[Tenant] = set()
+        self._told = asyncio.Event()
         self._waiting = 0
 
     def publish(self, tenant: Tenant) -> None:
-        """Tell the doors of a tenant that something has changed and is committed."""
+        """Tell the doors of a tenant, wherever they wait, that something has changed and is committed."""
+        self._untold.add(tenant)
+        self._told.set()
+        self.wake(tenant)
+
+    async def published(self, ended: asyncio.Event) -> frozenset[Tenant]:
+        """Wait for tenants that other processes are to be told of, and give them once; none when `ended` is set."""
+        waits = [asyncio.ensure_future(event.wait()) for event in (self._told, ended)]
+        try:
+            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for each in waits:
+                each.cancel()
+        if ended.is_set():
+            return frozenset()
+        found = frozenset(self._untold)
+        self._untold.clear()
+        self._told.clear()
+        return found
+
+    def wake_all(self) -> None:
+        """Have every waiting door's versions read again: something may have been missed."""
+        for tenant in [*self._boards]:
+            self.wake(tenant)
+
+    def wake(self, tenant: Tenant) -> None:
+        """Have the versions of a tenant's waiting doors read again."""
         board = self._boards.get(tenant)
         if board is not None:
             board.snapshot = None
@@ -116,6 +153,7 @@ class Changes:
                 policy=snapshot.policies.get(door, 0),
                 status=snapshot.status,
                 roster=snapshot.rosters.get(door, 0),
+                commands=max(known.commands, snapshot.commands.get(door, 0)),
             )
             left_s = deadline_s - self._monotonic_s()
             if found != known or left_s <= 0 or self._stopping.is_set():
@@ -149,20 +187,23 @@ class Changes:
             trust=trust or 0,
             policies={row["door_id"]: row["version"] for row in policies},
             rosters=await self._rosters.versions(tenant),
+            commands=await self._commands.newest(tenant),
             status={str(list_id): sequence for list_id, sequence in sequences.items()},
             until_s=self._monotonic_s() + RECHECK_S,
         )
 
 
 def read_known(query: Mapping[str, str]) -> tuple[Versions, float]:
-    """Read what a door says it has: `trust=12&policy=17&status=0:881,1:4&roster=9&wait_s=25`; absent means none.
+    """Read what a door says it has: `trust=12&policy=17&status=0:881,1:4&roster=9&commands=3&wait_s=25`.
+
+    What is absent is none.
 
     Raises:
         CloudError: QUERY_INVALID.
     """
     try:
         status = dict(_pair(item) for item in query.get("status", "").split(",") if item)
-        versions = {name: _number(query, name) for name in ("trust", "policy", "roster")}
+        versions = {name: _number(query, name) for name in ("trust", "policy", "roster", "commands")}
         known = Versions(**versions, status=status)
         return known, min(_number(query, "wait_s"), MAX_WAIT_S)
     except ValueError as error:

@@ -4,7 +4,7 @@ Invariant: a version of a door's policy is signed once and never changes; none l
 Must not: decide who is admitted; the door does.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import datetime
 
@@ -20,7 +20,7 @@ from cloud.issuing.policy_models import PolicyDocument, StoredPolicy
 from cloud.issuing.trust import Signed
 from wire.errors import WireError
 from wire.keys import Signer
-from wire.names import DoorId, Tenant
+from wire.names import DoorId, DoorMode, Tenant
 from wire.policy import PolicyBundle, refuse_lockout, seal_policy
 
 
@@ -46,11 +46,12 @@ class Policies:
         """
         signer = await self._keyring.signer(tenant, KeyRole.POLICY)
         async with self._pool.acquire(timeout=ACQUIRE_S) as connection, connection.transaction():
-            timezone = await _lock_door(connection, tenant, door)
+            timezone, locked_down = await _lock_door(connection, tenant, door)
             last = await _newest(connection, tenant, door)
             kept = msgspec.structs.replace(document, lock_out=False)
             same_key = last is not None and last["key_id"] == bytes(signer.public_key.key_id)
-            if last is not None and same_key and _document(last["document"]) == kept:
+            same_state = last is not None and last["locked_down"] is locked_down
+            if last is not None and same_key and same_state and _document(last["document"]) == kept:
                 return int(last["version"])
             now = self._now()
             version = 1 if last is None else last["version"] + 1
@@ -63,10 +64,11 @@ class Policies:
                 issued_at_s=int(now.timestamp()),
             )
             held = None if last is None else _held(last, bundle)
-            data = _seal(_guarded(bundle, held), signer)
+            guarded = _guarded(bundle, held)
+            data = _seal(_guarded(_locked_down(guarded), held) if locked_down else guarded, signer)
             await connection.execute(
-                "INSERT INTO policies (tenant_id, door_id, version, document, key_id, bundle, created_at)"
-                " VALUES ($1, $2, $3, $4, $5, $6, $7)",
+                "INSERT INTO policies (tenant_id, door_id, version, document, key_id, bundle, created_at, locked_down)"
+                " VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
                 tenant,
                 door,
                 version,
@@ -74,8 +76,26 @@ class Policies:
                 bytes(signer.public_key.key_id),
                 data,
                 now,
+                locked_down,
             )
         return version
+
+    async def lock_down(self, tenant: Tenant, doors: Sequence[DoorId], *, on: bool) -> dict[DoorId, int]:
+        """Lock doors down, or end that; give each door's version, 0 for one that has no policy and admits nobody.
+
+        The order is kept before anything is signed: what was begun and cut off is finished by the same order again.
+
+        Raises:
+            CloudError: KEY_UNUSABLE.
+        """
+        await self._pool.execute(
+            "UPDATE doors SET locked_down = $3 WHERE tenant_id = $1 AND id = ANY($2)", tenant, doors, on
+        )
+        versions: dict[DoorId, int] = {}
+        for door in doors:
+            last = await _newest(self._pool, tenant, door)
+            versions[door] = 0 if last is None else await self.put(tenant, door, _ordered(last))
+        return versions
 
     async def sign_again(self, tenant: Tenant) -> int:
         """Sign every policy in force with the present key, after that key has changed; give how many were.
@@ -92,8 +112,7 @@ class Policies:
         old = [row for row in rows if row["key_id"] != bytes(signer.public_key.key_id)]
         for row in old:
             # What is in force was ordered when it was given, or has come about with time.
-            ordered = msgspec.structs.replace(_document(row["document"]), lock_out=True)
-            await self.put(tenant, DoorId(row["door_id"]), ordered)
+            await self.put(tenant, DoorId(row["door_id"]), _ordered(row))
         return len(old)
 
     async def show(self, tenant: Tenant, door: DoorId) -> StoredPolicy:
@@ -121,24 +140,34 @@ class Policies:
 
 async def _newest(source: Source, tenant: Tenant, door: DoorId) -> asyncpg.Record | None:
     return await source.fetchrow(
-        "SELECT version, document, key_id, bundle FROM policies"
+        "SELECT version, document, key_id, bundle, locked_down FROM policies"
         " WHERE tenant_id = $1 AND door_id = $2 ORDER BY version DESC LIMIT 1",
         tenant,
         door,
     )
 
 
-async def _lock_door(connection: Connection, tenant: Tenant, door: DoorId) -> str:
-    """Let one transaction at a time change a door's policy; give the time zone."""
-    timezone = await connection.fetchval(
-        "SELECT institutions.timezone FROM doors JOIN institutions ON institutions.id = doors.tenant_id"
+async def _lock_door(connection: Connection, tenant: Tenant, door: DoorId) -> tuple[str, bool]:
+    """Let one transaction at a time change a door's policy; give the time zone, and whether it is locked down."""
+    row = await connection.fetchrow(
+        "SELECT timezone, locked_down FROM doors JOIN institutions ON institutions.id = doors.tenant_id"
         " WHERE doors.tenant_id = $1 AND doors.id = $2 FOR NO KEY UPDATE OF doors",
         tenant,
         door,
     )
-    if timezone is None:
+    if row is None:
         raise CloudError(Reason.DOOR_UNKNOWN, f"Institution {tenant} has no door {door!r}; make it first.")
-    return str(timezone)
+    return str(row["timezone"]), bool(row["locked_down"])
+
+
+def _ordered(row: asyncpg.Record) -> PolicyDocument:
+    """Give the document of a stored policy to be signed again, whomever it lets in by now."""
+    return msgspec.structs.replace(_document(row["document"]), lock_out=True)
+
+
+def _locked_down(bundle: PolicyBundle) -> PolicyBundle:
+    """Give the policy as it stands while its door is locked down."""
+    return replace(bundle, settings=replace(bundle.settings, mode=DoorMode.LOCKED_DOWN), locks_out=True)
 
 
 def _held(last: asyncpg.Record, bundle: PolicyBundle) -> PolicyBundle:

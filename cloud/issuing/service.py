@@ -15,6 +15,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from cloud.database import Connection, Pool
 from cloud.issuing.changes import Changes
+from cloud.issuing.command_models import IssuedCommand, NewCommand
+from cloud.issuing.commands import CommandDesk
 from cloud.issuing.keyring import Keyring
 from cloud.issuing.keys import FileKeyStore, KeyRole
 from cloud.issuing.policy import Policies
@@ -36,6 +38,7 @@ class Issuing:
     status: Status
     policies: Policies
     rosters: Rosters
+    commands: CommandDesk
     changes: Changes
 
     async def found(self, connection: Connection, tenant: Tenant) -> None:
@@ -64,6 +67,26 @@ class Issuing:
         version = await self.policies.put(tenant, door, document)
         self.changes.publish(tenant)
         return version
+
+    async def lock_down(self, tenant: Tenant, doors: Sequence[DoorId], *, on: bool) -> dict[DoorId, int]:
+        """Lock doors down or end that, and tell them; gives the version of each door's policy.
+
+        Raises:
+            CloudError: KEY_UNUSABLE.
+        """
+        versions = await self.policies.lock_down(tenant, doors, on=on)
+        self.changes.publish(tenant)
+        return versions
+
+    async def give_command(self, tenant: Tenant, door: DoorId, new: NewCommand, *, key: str | None) -> IssuedCommand:
+        """Sign a command to a door and tell it.
+
+        Raises:
+            CloudError: INSTITUTION_UNKNOWN, DOOR_UNKNOWN, COMMAND_INVALID, COMMAND_CONFLICT or KEY_UNUSABLE.
+        """
+        issued = await self.commands.issue(tenant, door, new, key=key)
+        self.changes.publish(tenant)
+        return issued
 
     async def sign_policies_again(self, tenant: Tenant) -> int:
         """Sign policies whose key has changed, and tell the doors; gives how many.
@@ -109,13 +132,15 @@ def open_issuing(
     keyring = Keyring(pool, FileKeyStore(keys), now=now, monotonic_s=monotonic_s)
     status = Status(pool, keyring, now=now)
     rosters = Rosters(pool, keyring, now=now)
+    commands = CommandDesk(pool, keyring, now=now)
     return Issuing(
         keyring=keyring,
         trust=Trust(pool, keyring, _listed(authority), now=now),
         status=status,
         policies=Policies(pool, keyring, now=now),
         rosters=rosters,
-        changes=Changes(pool, status, rosters, stopping=stopping, monotonic_s=monotonic_s),
+        commands=commands,
+        changes=Changes(pool, status, rosters, commands, stopping=stopping, monotonic_s=monotonic_s),
     )
 
 

@@ -4,6 +4,8 @@ Invariant: a command's counter is above that of every command this door took bef
 Must not: act; what a command moves is decided when the journal holds it (edge/core/tap.py).
 """
 
+from dataclasses import dataclass
+
 from edge.core.instant import Instant
 from edge.core.memory import Memo, MemoKind, Memory
 from edge.core.trust import TrustState
@@ -15,23 +17,37 @@ from wire.names import ClockState, KeyPurpose, Reason
 from wire.trust import TrustedKey
 
 
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """Why a command is not carried out.
+
+    Attributes:
+        reason: as the journal tells it.
+        command: the command, None when nobody that the door trusts has signed it.
+    """
+
+    reason: Reason
+    command: Command | None = None
+
+
 def judge_command(
     data: bytes, trust: TrustState | None, place: Place, memory: Memory, now: Instant
-) -> Command | Reason:
+) -> Command | Refused:
     """Open a command that this door is to carry out now, or tell why it is not."""
     if trust is None:
-        return Reason.NO_TRUST
+        return Refused(Reason.NO_TRUST)
     if now.clock is ClockState.SUSPECT:
-        return Reason.CLOCK_SUSPECT
+        return Refused(Reason.CLOCK_SUSPECT)
     try:
         key = _find_key(data, trust, now)
         if key is None:
-            return Reason.UNKNOWN_ISSUER_KEY
+            return Refused(Reason.UNKNOWN_ISSUER_KEY)
         command = open_command(data, key.key)
     except WireError as error:
         forged = error.reason in (WireReason.SIGNATURE_INVALID, WireReason.KEY_INVALID)
-        return Reason.SIGNATURE_INVALID if forged else Reason.MALFORMED
-    return _refused(command, place, memory, now) or command
+        return Refused(Reason.SIGNATURE_INVALID if forged else Reason.MALFORMED)
+    reason = _refused(command, place, memory, now)
+    return command if reason is None else Refused(reason, command)
 
 
 def _find_key(data: bytes, trust: TrustState, now: Instant) -> TrustedKey | None:

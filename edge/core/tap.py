@@ -12,7 +12,7 @@ from edge.core import door as doors
 from edge.core import flood as floods
 from edge.core import orders
 from edge.core.admission import answer_grant, answer_pin, ask_pin, judge, refuse_waiting, tap
-from edge.core.command import is_over, judge_command, note_command
+from edge.core.command import Refused, is_over, judge_command, note_command
 from edge.core.door_state import Trigger
 from edge.core.effects import CommitCommand, EventDraft, Record
 from edge.core.grants import AWAITED_GRANTS, LATE_MS, crossings, follow_passages
@@ -192,9 +192,10 @@ def _forget(state: State, memos: tuple[Memo, ...], now: Instant) -> Outcome:
 
 def _take_command(state: State, data: bytes, now: Instant) -> Outcome:
     found = judge_command(data, state.trust, state.place, state.memory, now)
-    if isinstance(found, Reason):
+    if isinstance(found, Refused):
         return _refuse_command(state, found, now)
-    draft = EventDraft(kind=EventKind.COMMAND_EXECUTED, at=now, rule=_rule_of(found))
+    name = found.command_id
+    draft = EventDraft(kind=EventKind.COMMAND_EXECUTED, at=now, credential=name, rule=_rule_of(found))
     return emit(state, CommitCommand(draft, found, (note_command(found, now),)))
 
 
@@ -202,17 +203,20 @@ def _rule_of(command: Command) -> str:
     return command.action.name.lower().replace("_", "-")
 
 
-def _refuse_command(state: State, reason: Reason, now: Instant) -> Outcome:
+def _refuse_command(state: State, refused: Refused, now: Instant) -> Outcome:
     flood, journaled = floods.admit(state.flood, now)
     state = replace(state, flood=flood)
     if not journaled:
         return state, ()
-    return emit(state, Record(EventDraft(kind=EventKind.COMMAND_REFUSED, at=now, reason=reason)))
+    name = None if refused.command is None else refused.command.command_id
+    draft = EventDraft(kind=EventKind.COMMAND_REFUSED, at=now, reason=refused.reason, credential=name)
+    return emit(state, Record(draft))
 
 
 def _take_back(state: State, command: Command, reason: Reason, now: Instant) -> Outcome:
     """Refuse a command after all, always journaled in full: the journal says that it is carried out."""
-    draft = EventDraft(kind=EventKind.COMMAND_REFUSED, at=now, reason=reason, rule=_rule_of(command))
+    name, rule = command.command_id, _rule_of(command)
+    draft = EventDraft(kind=EventKind.COMMAND_REFUSED, at=now, reason=reason, credential=name, rule=rule)
     return emit(state, Record(draft))
 
 

@@ -13,6 +13,8 @@ from hypothesis import strategies as st
 
 from cloud.errors import CloudError, Reason
 from cloud.issuing.changes import MAX_WAIT_S, Changes, Versions, read_known
+from cloud.issuing.command_models import CommandAction, NewCommand
+from cloud.issuing.herald import Herald
 from cloud.issuing.keys import KeyRole
 from cloud.issuing.policy_models import PolicyDocument
 from cloud.issuing.rosters import REFRESH
@@ -138,11 +140,43 @@ async def test_a_stop_ends_every_wait(parts: Parts):
     tenant = await parts.make_tenant()
     stopping = asyncio.Event()
     issuing, monotonic_s = parts.issuing, parts.clock.monotonic_s
-    changes = Changes(parts.pool, issuing.status, issuing.rosters, stopping=stopping, monotonic_s=monotonic_s)
+    changes = Changes(
+        parts.pool, issuing.status, issuing.rosters, issuing.commands, stopping=stopping, monotonic_s=monotonic_s
+    )
     await parts.issuing.status.sequences(tenant)
     task = asyncio.create_task(changes.wait(tenant, DOOR, _FIRST, wait_s=DEADLINE_S))
     stopping.set()
     assert await task == _FIRST
+
+
+async def test_what_another_process_changes_wakes_the_doors_at_once(parts: Parts, database_url: str):
+    tenant = await parts.make_tenant()
+    issuing, monotonic_s = parts.issuing, parts.clock.monotonic_s  # a clock that stands: nobody looks again by himself
+    other = Changes(
+        parts.pool, issuing.status, issuing.rosters, issuing.commands, stopping=asyncio.Event(), monotonic_s=monotonic_s
+    )
+    heralds = [Herald(database_url, changes) for changes in (other, issuing.changes)]
+    running = [asyncio.create_task(herald.run()) for herald in heralds]
+    try:
+        async with asyncio.timeout(DEADLINE_S):
+            await asyncio.gather(*(herald.hears.wait() for herald in heralds))
+            task = await waiting(parts, tenant)
+            await issuing.policies.put(tenant, DOOR, PolicyDocument(lock_out=True))
+            other.publish(tenant)
+            assert (await task).policy == 1
+
+            # The database ends the connections, as a restart would; the heralds come back and look at what they missed.
+            task = await waiting(parts, tenant, Versions(trust=1, policy=1, status={"0": 1}))
+            await issuing.commands.issue(tenant, DOOR, NewCommand(action=CommandAction.UNLOCK), key=None)
+            await parts.pool.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+                " WHERE datname = current_database() AND query LIKE 'LISTEN%'"
+            )
+            assert (await task).commands > 0
+    finally:
+        for each in running:
+            each.cancel()
+        await asyncio.gather(*running, return_exceptions=True)
 
 
 def test_a_question_is_read():

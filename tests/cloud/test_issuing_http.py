@@ -44,7 +44,7 @@ async def test_a_waiting_door_learns_of_a_revocation_and_fetches_the_delta(cloud
     issued = (await cloud.api.post(passes, json={"kind": "visitor"})).json()
     async with device.client() as client:
         offered = (await client.get(DEVICE_CHANGES)).json()
-        assert offered == {"trust": 1, "policy": 0, "status": {"0": 1}, "roster": 0}
+        assert offered == {"trust": 1, "policy": 0, "status": {"0": 1}, "roster": 0, "commands": 0}
         query = {"trust": "1", "policy": "0", "status": "0:1", "wait_s": "30"}
         polling = asyncio.create_task(client.get(DEVICE_CHANGES, params=query))
         revoked = await cloud.api.post(f"{passes}/{issued['passId']}/revoke")

@@ -11,13 +11,16 @@ import pytest
 
 from sync.acknowledgement import verify_acknowledgement
 from sync.https_uplink import open_https_uplink
+from sync.mqtt_uplink import Broker, MqttUplink
 from sync.ports import Fetched, NotModified, Reason, UplinkError, Versions
 from sync.surroundings import SystemSurroundings
 from tests.support.device_files import enrolled_files
-from tests.support.door_journal import MemoryJournal
+from tests.support.door_journal import DEVICE, MemoryJournal
 from tests.support.memory_uplink import MemoryUplink
-from tests.support.peer_cloud import DEVICE_SIGNER, PeerCloud
+from tests.support.mosquitto import running_mosquitto
+from tests.support.peer_cloud import DEVICE_SIGNER, TENANT, PeerCloud
 from tests.support.peer_listener import PeerListener, listening
+from tests.support.peer_subscriber import subscribed
 from tests.support.waiting import DEADLINE_S
 from wire.batch import seal_batch
 from wire.messages import (
@@ -80,7 +83,33 @@ async def https(folder: Path) -> AsyncIterator[Line]:
             await uplink.aclose()
 
 
-@pytest.fixture(params=[memory, https], ids=["memory", "https"])
+@asynccontextmanager
+async def mqtt(folder: Path) -> AsyncIterator[Line]:
+    cloud = PeerCloud(SystemSurroundings())
+    async with (
+        listening(PeerListener(cloud, folder / "cloud")) as listener,
+        running_mosquitto(listener.authority()) as broker,
+        subscribed(cloud, broker),
+    ):
+        files = enrolled_files(listener, folder)
+        uplink = MqttUplink(
+            Broker(
+                url=broker.url,
+                tenant=TENANT,
+                device=DEVICE,
+                certificate=files.certificate,
+                key=files.key,
+                ca=files.ca,
+            ),
+            open_https_uplink(url=listener.url, certificate=files.certificate, key=files.key, ca=files.ca),
+        )
+        try:
+            yield Line(uplink, cloud, files.signer)
+        finally:
+            await uplink.aclose()
+
+
+@pytest.fixture(params=[memory, https, mqtt], ids=["memory", "https", "mqtt"])
 async def line(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Line]:
     async with request.param(tmp_path) as made:
         yield made

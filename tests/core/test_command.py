@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from edge.core.command import judge_command, note_command
+from edge.core.command import Refused, judge_command, note_command
 from edge.core.door_state import InputLine, LineState, Mode
 from edge.core.effects import CommitCommand, Effect, Energise, EventDraft, Record, Secure
 from edge.core.flood import DENIALS_A_WINDOW, WINDOW_MS
@@ -51,7 +51,8 @@ UNLOCK = command(Action.UNLOCK)
 def judged(data: bytes, state: State | None = None, later_ms: int = 0, **changes: ClockState | int) -> Command | Reason:
     """What a door makes of a command; the usual door, unless another is given."""
     here = door() if state is None else state
-    return judge_command(data, here.trust, here.place, here.memory, instant(later_ms, **changes))  # type: ignore[arg-type]
+    found = judge_command(data, here.trust, here.place, here.memory, instant(later_ms, **changes))  # type: ignore[arg-type]
+    return found.reason if isinstance(found, Refused) else found
 
 
 def opened(data: bytes) -> Command:
@@ -197,7 +198,14 @@ def test_a_clock_that_is_set_back_brings_no_command_back():
 def test_a_command_is_journaled_before_anything_moves(action: Action, rule: str):
     data = command(action)
     state, effects = handle(door(), CommandReceived(data), NOW)
-    draft = EventDraft(kind=EventKind.COMMAND_EXECUTED, at=NOW, rule=rule, policy_version=17, trust_version=1)
+    draft = EventDraft(
+        kind=EventKind.COMMAND_EXECUTED,
+        at=NOW,
+        credential=opened(data).command_id,
+        rule=rule,
+        policy_version=17,
+        trust_version=1,
+    )
     assert effects == (CommitCommand(draft, opened(data), (note_command(opened(data), NOW),)),)
     assert state.door == door().door
 

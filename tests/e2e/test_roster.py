@@ -17,7 +17,7 @@ from edge.core.verify import Place
 from edge.database import Database, Identity
 from edge.materials import Materials, read_root
 from edge.store import Store
-from edge.synchronise import HeldMaterials, StoreJournal
+from edge.synchronise import CommandInlet, HeldMaterials, StoreJournal
 from provisioning.plan import DesiredDoor
 from sync.engine import SyncEngine
 from sync.https_uplink import open_https_uplink
@@ -72,13 +72,17 @@ class Door:
         assert isinstance(key, ec.EllipticCurvePrivateKey)
         return SyncEngine(
             journal=StoreJournal(self.store, DeviceId(self.config.device.id)),
-            materials=HeldMaterials(self.materials),
+            materials=HeldMaterials(self.materials, CommandInlet(self.told_of, 0)),
             uplink=self.uplink,
             signer=P256Signer(key),
             signed_time=Listener(),
             surroundings=SystemSurroundings(),
             notices=Listener(),
         )
+
+    async def told_of(self, command: bytes) -> None:
+        """Nobody orders anything here."""
+        pytest.fail(f"a command came: {command.hex()}")
 
     async def aclose(self) -> None:
         """Stop, as a door without power and network would."""

@@ -81,7 +81,8 @@ class Device:
     @property
     def name(self) -> str:
         """The device id, from the certificate."""
-        return str(self.certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)[0].value)
+        name = str(self.certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)[0].value)
+        return name.rpartition("/")[2]
 
     def client(self) -> httpx.AsyncClient:
         """Talk with the client certificate."""

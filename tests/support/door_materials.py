@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from sync.ports import Versions
+from wire.command_list import parse_command_list
 from wire.envelope import parse_envelope, parse_key_header
 from wire.errors import WireError, WireReason
 from wire.names import KeyPurpose
@@ -42,6 +43,8 @@ class MemoryMaterials:
         self.statuses: dict[int, StatusList] = {}
         self.policy: PolicyBundle | None = None
         self.roster: Roster | None = None
+        self.commands: list[bytes] = []
+        self._taken = 0
         self._root = root
         self._trust: TrustBundle | None = None
 
@@ -54,6 +57,7 @@ class MemoryMaterials:
             0 if self.policy is None else self.policy.version,
             {number: status.sequence for number, status in self.statuses.items()},
             self.roster_base(),
+            self._taken,
         )
 
     async def accept_trust(self, data: bytes) -> None:
@@ -115,6 +119,12 @@ class MemoryMaterials:
             self.refused.append("roster delta")
             raise
         self.accepted.append(f"roster delta {self.roster.version}")
+
+    async def accept_commands(self, data: bytes) -> None:
+        found = parse_command_list(data)
+        self.commands += found.commands
+        self._taken = found.last
+        self.accepted.append(f"commands {found.last}")
 
     def _key(self, key_id: KeyId, purpose: KeyPurpose) -> PublicKey:
         found = None if self._trust is None else self._trust.find(key_id, purpose)

@@ -87,6 +87,7 @@ def test_versions_are_read():
         b'{"trust": 1, "policy": 1, "status": {"65536": 1}}',
         b'{"trust": 1, "policy": 1, "status": {"0": null}}',
         b'{"trust": 1, "policy": 1, "status": {}, "roster": -1}',
+        b'{"trust": 1, "policy": 1, "status": {}, "commands": -1}',
         b'{"trust": 1, "policy": 1, "status": {}, "roster": null}',
         b"[" * 60_000,
     ],

@@ -54,6 +54,8 @@ FILES: Final[Mapping[str, Callable[[], dict[str, Json]]]] = {
     "batch": events.batches,
     "acknowledgement": events.acknowledgements,
     "command": messages.commands,
+    "command-list": messages.command_lists,
+    "mqtt-reply": messages.mqtt_replies,
     "claim-code": messages.claim_codes,
     "verify": verify.verifications,
 }

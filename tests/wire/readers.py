@@ -11,10 +11,12 @@ from tests.vectors.parts.rosters import read as read_roster
 from wire.batch import open_acknowledgement, open_batch
 from wire.codec import Value, decode
 from wire.command import open_command
+from wire.command_list import parse_command_list
 from wire.envelope import check_signed_by, parse_envelope, to_be_signed
 from wire.event import chain_hash, parse_event
 from wire.keys import PublicKey, parse_key
 from wire.messages import decode_claim_code, encode_claim_code
+from wire.mqtt import parse_reply
 from wire.names import ExternalAad
 from wire.passes import parse_pass
 from wire.policy import open_policy, refuse_lockout
@@ -197,6 +199,8 @@ READERS: Final[Mapping[str, Callable[[Case], Json]]] = {
     "batch": lambda case: plain(open_batch(octets(case), key(case))),
     "acknowledgement": lambda case: plain(open_acknowledgement(octets(case), key(case))),
     "command": lambda case: plain(open_command(octets(case), key(case))),
+    "mqtt-reply": lambda case: plain(parse_reply(octets(case))),
+    "command-list": lambda case: plain(parse_command_list(octets(case))),
     "claim-code": _claim_code,
 }
 """All but verify.json, which tests/wire/test_verify_vectors.py puts to the door's own steps."""

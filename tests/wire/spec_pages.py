@@ -121,7 +121,7 @@ _FIELDS: Final = {
     "step": ("Step or null", "where a tap ended"),
     "reason": ("Reason or null", "why it was refused"),
     "granted": ("bool or null", "null when nothing was decided"),
-    "credential": ("1 to 16 bytes or null", "pass id, or the id of a roster entry"),
+    "credential": ("1 to 16 bytes or null", "pass id, or the id of a roster entry; of a command, its id"),
     "assurance": ("Assurance or null", "what the credential reached"),
     "reader": ("name or null", "where it was presented"),
     "rule": ("name or null", "what admitted, such as `level-7`"),
@@ -169,9 +169,14 @@ def _paths() -> str:
             f"`{messages.MEDIA_ROSTER}`, or `{messages.MEDIA_ROSTER_DELTA}` where smaller",
         ),
         (
-            f"GET `{messages.DEVICE_CHANGES}?trust=…&policy=…&status=…&roster=…&wait_s=…`",
+            f"GET `{messages.DEVICE_COMMANDS}?after=COUNTER`",
             "certificate",
-            "JSON {trust, policy, status, roster} as soon as one differs",
+            f"commands that still hold, `{messages.MEDIA_COMMANDS}`",
+        ),
+        (
+            f"GET `{messages.DEVICE_CHANGES}?trust=…&policy=…&status=…&roster=…&commands=…&wait_s=…`",
+            "certificate",
+            "JSON {trust, policy, status, roster, commands} as soon as one differs",
         ),
         (f"POST `{messages.DEVICE_EVENTS}`", "certificate", "batch for acknowledgement"),
     ]
@@ -230,6 +235,7 @@ _ROSTER_DELTA: Final = sign1(_HEADER, Shape(dict(enumerate(_ROSTER_DELTA_NAMES, 
 _EVENT: Final = Shape(dict(enumerate(FIELD_NAMES)))
 _BATCH: Final = sign1(_HEADER, Shape(dict(enumerate(("device", "epoch", "first", "last", "events", "head"), 1))))
 _ACK: Final = sign1(_HEADER, Shape(dict(enumerate(("device", "epoch", "durable", "head", "backed up", "iat, ms"), 1))))
+_REPLY: Final = Shape(dict(enumerate(("of", "status", "body", "retry after, s"), 1)))
 _COMMAND: Final = sign1(_HEADER, Shape(dict(enumerate(("id", "target", "action", "iat", "exp", "counter"), 1))))
 
 
@@ -296,6 +302,7 @@ BLOCKS: Final[dict[tuple[str, str], Callable[[], str]]] = {
     ("sync", "paths"): _paths,
     ("sync", "batch"): _example("batch", "three events", _BATCH, show_bytes=False),
     ("sync", "acknowledgement"): _example("acknowledgement", "usual", _ACK, show_bytes=False),
+    ("mqtt", "example"): _example("mqtt-reply", "busy", _REPLY),
     ("command", "example"): _example("command", "unlock for 30 s", _COMMAND),
     ("command", "numbers"): lambda: _numbers(Action),
 }

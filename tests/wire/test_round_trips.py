@@ -35,10 +35,12 @@ from wire.batch import (
 )
 from wire.codec import Value, decode, encode
 from wire.command import Command, open_command, seal_command
+from wire.command_list import encode_command_list, parse_command_list
 from wire.errors import WireError
 from wire.event import FIELD_NAMES, MAX_EVENT_BYTES, Event, chain_hash, encode_event, event_values, parse_event
 from wire.keys import PublicKey, Signer, parse_key
 from wire.messages import decode_claim_code, encode_claim_code
+from wire.mqtt import encode_reply, parse_reply
 from wire.names import DeviceId
 from wire.passes import MAX_PASS_BYTES, Pass, parse_pass, seal_pass, split_pass_id
 from wire.policy import PolicyBundle, open_policy, seal_policy, unverified_policy
@@ -209,10 +211,12 @@ _WRITERS = {
     "roster": lambda data: seal_roster(open_roster(data, POLICY.public_key), POLICY),
     "roster-delta": lambda data: seal_roster_delta(open_roster_delta(data, POLICY.public_key), POLICY),
     "command": lambda data: seal_command(open_command(data, COMMAND.public_key), COMMAND),
+    "command-list": lambda data: encode_command_list(parse_command_list(data)),
     "acknowledgement": lambda data: seal_acknowledgement(
         open_acknowledgement(data, ACKNOWLEDGEMENT.public_key), ACKNOWLEDGEMENT
     ),
     "batch": _write_batch,
+    "mqtt-reply": lambda data: encode_reply(parse_reply(data)),
     "event": lambda data: encode_event(parse_event(data)),
     "trust-file": lambda data: encode_pinned(parse_pinned(data)),
     "key": lambda data: encode(parse_key(decode(data, field="key", max_bytes=128), "key").to_cose()),

@@ -28,8 +28,10 @@ from tests.vectors.parts.kit import (
 )
 from wire.codec import MAX_TIME_S
 from wire.command import Command, seal_command
+from wire.command_list import MAX_COMMAND_LIST_BYTES, CommandList, encode_command_list
 from wire.envelope import to_be_signed
 from wire.errors import WireReason
+from wire.mqtt import MAX_BODY_BYTES, MAX_REPLY_BYTES, MAX_RETRY_S, Reply, encode_reply, parse_reply
 from wire.names import Action, DoorId, ExternalAad
 
 if TYPE_CHECKING:
@@ -93,6 +95,34 @@ def commands() -> dict[str, Json]:
         refused("513 bytes", good + bytes(513 - len(good)), WireReason.TOO_LARGE, "command", **KEY),
     ]
     return collection("Commands, read under the tenant's command key.", "docs/spec/command.md", vectors)
+
+
+def command_lists() -> dict[str, Json]:
+    """command-list.json."""
+    sealed = seal_command(USUAL, COMMAND)
+    usual, empty = CommandList(9, (sealed,)), CommandList(0, ())
+    full = CommandList(16, (bytes(512),) * 16)
+    faults: list[tuple[str, Entries, WireReason, str]] = [
+        ("17 commands", {2: array(*[octets(b"x")] * 17)}, WireReason.OUT_OF_RANGE, "commands.list"),
+        ("command of 513 bytes", {2: array(octets(bytes(513)))}, WireReason.OUT_OF_RANGE, "commands.item"),
+        ("command that is empty", {2: array(octets(b""))}, WireReason.OUT_OF_RANGE, "commands.item"),
+        ("command as text", {2: array(text("x"))}, WireReason.WRONG_TYPE, "commands.item"),
+        ("list as a command", {2: octets(sealed)}, WireReason.WRONG_TYPE, "commands.list"),
+        ("last negative", {1: num(-1)}, WireReason.OUT_OF_RANGE, "commands.last"),
+        ("last missing", {1: None}, WireReason.MISSING_FIELD, "commands.last"),
+        ("member added", {3: NULL}, WireReason.UNKNOWN_FIELD, "commands"),
+    ]
+    entries: dict[int, bytes] = {1: num(9), 2: array(octets(sealed))}
+    vectors = [
+        *(
+            accepted(name, encode_command_list(found), plain(found))
+            for name, found in (("one command", usual), ("none", empty), ("sixteen of 512 bytes", full))
+        ),
+        *(refused(name, mapping(entries, changes), reason, field) for name, changes, reason, field in faults),
+        refused("nothing", b"", WireReason.EMPTY, "commands"),
+        refused("too long", bytes(MAX_COMMAND_LIST_BYTES + 1), WireReason.TOO_LARGE, "commands"),
+    ]
+    return collection("Lists of commands, as a door fetches them.", "docs/spec/command.md", vectors)
 
 
 def envelopes() -> dict[str, Json]:
@@ -259,3 +289,38 @@ def claim_codes() -> dict[str, Json]:
 
 def _unreadable(name: str, code: str, reason: WireReason) -> Case:
     return {"name": name, "text": code, "expect_error": {"reason": reason.value, "field": "claim_code"}}
+
+
+def mqtt_replies() -> dict[str, Json]:
+    """mqtt-reply.json."""
+    name = bytes(range(16))
+    usual: Entries = {1: octets(name), 2: num(200), 3: octets(b"\x01\x02"), 4: num(0)}
+    busy = Reply(of=name, status=503, body=b'{"reason":"INGEST_BUSY"}', retry_after_s=5)
+    longest = Reply(of=name, status=599, body=bytes(MAX_BODY_BYTES), retry_after_s=MAX_RETRY_S)
+    good = {"acknowledged": parse_reply(mapping(usual)), "busy": busy, "longest": longest}
+    long_body, long_pause = octets(bytes(MAX_BODY_BYTES + 1)), num(MAX_RETRY_S + 1)
+    faults = [
+        ("another length of hash", mapping(usual, {1: octets(name[:15])}), WireReason.OUT_OF_RANGE, "reply.of"),
+        ("status 199", mapping(usual, {2: num(199)}), WireReason.OUT_OF_RANGE, "reply.status"),
+        ("status 600", mapping(usual, {2: num(600)}), WireReason.OUT_OF_RANGE, "reply.status"),
+        (
+            "body too long",
+            mapping(usual, {3: long_body}),
+            WireReason.OUT_OF_RANGE,
+            "reply.body",
+        ),
+        ("body is text", mapping(usual, {3: text("no")}), WireReason.WRONG_TYPE, "reply.body"),
+        (
+            "away for longer than a day",
+            mapping(usual, {4: long_pause}),
+            WireReason.OUT_OF_RANGE,
+            "reply.retry_after",
+        ),
+        ("no body", mapping(usual, {3: None}), WireReason.MISSING_FIELD, "reply.body"),
+        ("one member more", mapping(usual, {5: num(0)}), WireReason.UNKNOWN_FIELD, "reply"),
+        ("too large", bytes(MAX_REPLY_BYTES + 1), WireReason.TOO_LARGE, "reply"),
+        ("empty", b"", WireReason.EMPTY, "reply"),
+    ]
+    vectors: list[Case] = [accepted(case, encode_reply(reply), plain(reply)) for case, reply in good.items()]
+    vectors += [refused(case, data, reason, field) for case, data, reason, field in faults]
+    return collection("What the cloud answers to a batch over MQTT.", "docs/spec/mqtt.md", vectors)

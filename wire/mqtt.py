@@ -1,0 +1,100 @@
+"""Topics and the answer to a batch over MQTT 3.1.1 (docs/spec/mqtt.md).
+
+Invariant: an answer names the batch that it answers by the batch's own hash, so that repeated, late and foreign answers
+are told apart without a feature of the broker.
+Must not: take an answer for more than the status and body that HTTPS would have brought.
+"""
+
+import hashlib
+from dataclasses import dataclass
+from typing import Final
+
+from wire.codec import Fields, Value, decode, encode
+from wire.errors import WireError, WireReason
+from wire.event import MAX_NAME_CHARACTERS
+from wire.names import DeviceId, Tenant
+from wire.passes import MAX_TENANT_CHARACTERS, slug
+
+UP_EVENTS: Final = "up/events"
+DOWN_ANSWER: Final = "down/ack"
+ALL_EVENTS: Final = f"dw/1/+/+/{UP_EVENTS}"
+"""What the cloud subscribes to."""
+
+BATCH_HASH_BYTES: Final = 16
+MAX_BODY_BYTES: Final = 2_048
+MAX_REPLY_BYTES: Final = MAX_BODY_BYTES + 64
+MAX_RETRY_S: Final = 86_400
+_LEAST_STATUS: Final = 200
+_MOST_STATUS: Final = 599
+_LEVELS: Final = 6
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reply:
+    """What the cloud says to one batch.
+
+    Attributes:
+        of: the hash of the batch that it answers.
+        status: as of HTTP; 200 with an acknowledgement.
+        body: the acknowledgement, else a problem document.
+        retry_after_s: seconds to stay away, 0 when the cloud does not say.
+    """
+
+    of: bytes
+    status: int
+    body: bytes
+    retry_after_s: int = 0
+
+
+def batch_hash(batch: bytes) -> bytes:
+    """Name a batch: the first 16 bytes of SHA-256 over it."""
+    return hashlib.sha256(batch).digest()[:BATCH_HASH_BYTES]
+
+
+def encode_reply(reply: Reply) -> bytes:
+    """Write a reply and check that it reads back.
+
+    Raises:
+        WireError: when it breaks a rule of the format.
+    """
+    claims: dict[int | str, Value] = {1: reply.of, 2: reply.status, 3: reply.body, 4: reply.retry_after_s}
+    data = encode(claims, field="reply")
+    parse_reply(data)
+    return data
+
+
+def parse_reply(data: bytes) -> Reply:
+    """Read a reply.
+
+    Raises:
+        WireError: a fault of form.
+    """
+    fields = Fields(decode(data, field="reply", max_bytes=MAX_REPLY_BYTES), "reply")
+    found = Reply(
+        of=fields.octets(1, "of", BATCH_HASH_BYTES, BATCH_HASH_BYTES),
+        status=fields.uint(2, "status", _MOST_STATUS),
+        body=fields.octets(3, "body", 0, MAX_BODY_BYTES),
+        retry_after_s=fields.uint(4, "retry_after", MAX_RETRY_S),
+    )
+    fields.close()
+    if found.status < _LEAST_STATUS:
+        raise WireError(WireReason.OUT_OF_RANGE, "reply.status")
+    return found
+
+
+def topic(tenant: Tenant, device: DeviceId, leaf: str) -> str:
+    """Give a device's topic; `leaf` is UP_EVENTS or DOWN_ANSWER."""
+    return f"dw/1/{tenant}/{device}/{leaf}"
+
+
+def parse_up_topic(text: str) -> tuple[Tenant, DeviceId]:
+    """Tell whose batch comes by a topic.
+
+    Raises:
+        WireError: WRONG_PREFIX for another topic, WRONG_ALPHABET or OUT_OF_RANGE for a name that is no slug.
+    """
+    levels = text.split("/", _LEVELS - 1)
+    if len(levels) != _LEVELS or [*levels[:2], "/".join(levels[4:])] != ["dw", "1", UP_EVENTS]:
+        raise WireError(WireReason.WRONG_PREFIX, "topic")
+    tenant = slug(levels[2], "topic.tenant", MAX_TENANT_CHARACTERS)
+    return Tenant(tenant), DeviceId(slug(levels[3], "topic.device", MAX_NAME_CHARACTERS))
