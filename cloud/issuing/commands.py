@@ -25,7 +25,7 @@ from wire.names import Action, DoorId, EventKind, Tenant
 from wire.names import Reason as Denial
 
 MAX_KEY_CHARACTERS: Final = 64
-_ACTIONS: Final = {CommandAction.UNLOCK: Action.UNLOCK, CommandAction.RESET_FIRE: Action.RESET_FIRE}
+_ACTIONS: Final = {each: Action[each.name] for each in CommandAction}
 _NAMES: Final = {int(action): name for name, action in _ACTIONS.items()}
 _CLOCKS_DIFFER: Final = timedelta(hours=1)
 """An answer may carry a time before the command's: a door's clock need not be the cloud's."""
@@ -95,6 +95,24 @@ class CommandDesk:
             limit,
         )
         return await self._told(tenant, door, rows)
+
+    async def shown(self, tenant: Tenant, door: DoorId, command_id: bytes) -> IssuedCommand:
+        """Give one command to a door.
+
+        Raises:
+            CloudError: COMMAND_UNKNOWN.
+        """
+        row = await self._pool.fetchrow(
+            f"SELECT {_COLUMNS} FROM commands WHERE tenant_id = $1 AND door_id = $2"  # noqa: S608 - fixed words
+            " AND command_id = $3",
+            tenant,
+            door,
+            command_id,
+        )
+        if row is None:
+            detail = f"Door {door} was given no command {command_id.hex()}; GET doors/{door}/commands lists them."
+            raise CloudError(Reason.COMMAND_UNKNOWN, detail)
+        return (await self._told(tenant, door, [row]))[0]
 
     async def newest(self, tenant: Tenant) -> Mapping[DoorId, int]:
         """Give the highest counter of the commands that still hold, for each door that has one."""

@@ -1,9 +1,10 @@
 """Routes of commands: operators give them, doors fetch them."""
 
 from typing import Annotated, Final
+from uuid import UUID
 
 from litestar import Response, Router, get, post, put
-from litestar.params import HeaderParameter, JSONBody, QueryParameter
+from litestar.params import FromPath, HeaderParameter, JSONBody, QueryParameter
 
 from cloud.doors.service import doors_at, require_door
 from cloud.issuing.command_models import Commands, DoorLockdown, IssuedCommand, LockdownOrder, Lockdowns, NewCommand
@@ -40,6 +41,13 @@ async def list_commands(tenant: PathName, door: PathName, cloud: Cloud, limit: P
     return Commands(data=await cloud.issuing.commands.listed(Tenant(tenant), known, limit=limit))
 
 
+@get("/doors/{door:str}/commands/{command:uuid}")
+async def show_command(tenant: PathName, door: PathName, command: FromPath[UUID], cloud: Cloud) -> IssuedCommand:
+    """Show one command to a door and what became of it."""
+    known = await require_door(cloud.pool, tenant, door)
+    return await cloud.issuing.commands.shown(Tenant(tenant), known, command.bytes)
+
+
 @put("/doors/{door:str}/lockdown")
 async def lock_door_down(tenant: PathName, door: PathName, data: JSONBody[LockdownOrder], cloud: Cloud) -> Lockdowns:
     """Lock a door down, or end that: a state in its signed policy, which also reaches a door that is offline now."""
@@ -68,7 +76,7 @@ async def commands(
 
 api_router: Final = Router(
     "/institutions/{tenant:str}",
-    route_handlers=[give_command, list_commands, lock_door_down, lock_site_down],
+    route_handlers=[give_command, list_commands, show_command, lock_door_down, lock_site_down],
     tags=["commands"],
 )
 device_router: Final = Router("/", route_handlers=[commands])

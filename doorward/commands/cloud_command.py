@@ -67,8 +67,7 @@ def _follow(api: CloudApi, tenant: str, given: Any, until_s: float) -> Any:  # n
     """Ask until the door has answered."""
     while given["state"] in {"pending", "expired"} and time.monotonic() < until_s:
         time.sleep(_ASK_AGAIN_S)
-        listed = api.get("institutions", tenant, "doors", given["door"], "commands", limit=100)["data"]
-        given = next((each for each in listed if each["id"] == given["id"]), given)
+        given = api.get("institutions", tenant, "doors", given["door"], "commands", given["id"])
     return given
 
 

@@ -38,6 +38,11 @@ async def test_a_key_stands_for_one_order(cloud: RunningCloud):
     answers = await asyncio.gather(*sent)
     assert {answer.status_code for answer in answers} == {201}
     assert len({answer.json()["id"] for answer in answers}) == 1
+    shown = await cloud.api.get(f"{place('order-2')}/{answers[0].json()['id']}")
+    assert shown.json() == {**answers[0].json(), "state": "pending"}
+    unknown = await cloud.api.get(f"{place('order-2')}/{'0' * 32}")
+    assert (unknown.status_code, unknown.json()["reason"]) == (404, "COMMAND_UNKNOWN")
+    assert (await cloud.api.get(f"{place('order-2')}/no-id")).status_code == 404
     other = await cloud.api.post(place("order-2"), json={"action": "reset-fire"}, headers=key)
     assert (other.status_code, other.json()["reason"]) == (409, "COMMAND_CONFLICT")
 

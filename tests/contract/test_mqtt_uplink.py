@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
@@ -65,6 +66,25 @@ async def fault(uplink: MqttUplink) -> UplinkError:
     return caught.value
 
 
+@asynccontextmanager
+async def sending(
+    uplink: MqttUplink, data: bytes, broker: Mosquitto
+) -> AsyncIterator[tuple[aiomqtt.Client, asyncio.Task[bytes]]]:
+    """Be the cloud at the broker, with a batch that has come and not been answered."""
+    async with aiomqtt.Client(
+        HOST,
+        broker.port,
+        protocol=aiomqtt.ProtocolVersion.V311,
+        tls_context=broker.service_files().context(),
+        timeout=DEADLINE_S,
+    ) as cloud:
+        await cloud.subscribe("dw/1/+/+/up/events", qos=1)
+        answer = asyncio.create_task(uplink.send_batch(data))
+        async with asyncio.timeout(DEADLINE_S):
+            await anext(cloud.messages)
+        yield cloud, answer
+
+
 async def test_a_confirmation_of_the_broker_is_no_answer(broker: Mosquitto):
     """Nobody listens: mosquitto confirms the batch and forgets it."""
     assert (await fault(opened(place(broker)))).reason is Reason.DEADLINE
@@ -109,20 +129,10 @@ async def test_late_foreign_and_unreadable_answers_are_dropped(broker: Mosquitto
     wrong = Reply(of=bytes(16), status=200, body=b"foreign")
     right = Reply(of=batch_hash(data), status=200, body=b"right")
     try:
-        async with aiomqtt.Client(
-            HOST,
-            broker.port,
-            protocol=aiomqtt.ProtocolVersion.V311,
-            tls_context=broker.service_files().context(),
-            timeout=DEADLINE_S,
-        ) as cloud:
-            await cloud.subscribe("dw/1/+/+/up/events", qos=1)
-            sending = asyncio.create_task(uplink.send_batch(data))
-            async with asyncio.timeout(DEADLINE_S):
-                await anext(cloud.messages)
-            for answer in (b"\xffgarbage", b"", encode_reply(wrong), encode_reply(right), encode_reply(right)):
-                await cloud.publish(_ACK, answer, qos=1)
-            assert await sending == b"right"
+        async with sending(uplink, data, broker) as (cloud, answer):
+            for reply in (b"\xffgarbage", b"", encode_reply(wrong), encode_reply(right), encode_reply(right)):
+                await cloud.publish(_ACK, reply, qos=1)
+            assert await answer == b"right"
     finally:
         await uplink.aclose()
 
@@ -132,20 +142,10 @@ async def test_a_refusal_says_when_to_come_back(broker: Mosquitto):
     data = batch()
     busy = Reply(of=batch_hash(data), status=503, body=b"{}", retry_after_s=7)
     try:
-        async with aiomqtt.Client(
-            HOST,
-            broker.port,
-            protocol=aiomqtt.ProtocolVersion.V311,
-            tls_context=broker.service_files().context(),
-            timeout=DEADLINE_S,
-        ) as cloud:
-            await cloud.subscribe("dw/1/+/+/up/events", qos=1)
-            sending = asyncio.create_task(uplink.send_batch(data))
-            async with asyncio.timeout(DEADLINE_S):
-                await anext(cloud.messages)
+        async with sending(uplink, data, broker) as (cloud, answer):
             await cloud.publish(_ACK, encode_reply(busy), qos=1)
             with pytest.raises(UplinkError) as caught:
-                await sending
+                await answer
     finally:
         await uplink.aclose()
     assert (caught.value.reason, caught.value.retry_after_s) == (Reason.BUSY, 7)
