@@ -135,7 +135,9 @@ class Store:
         future: asyncio.Future[T] = self._loop.create_future()
         self._put(_Call(lambda: self._answer([future], lambda: [work(self._database)])), future)
         try:
-            return await asyncio.wait_for(future, CALL_DEADLINE_S)
+            # Not asyncio.wait_for: before Python 3.12 it drops a cancellation that comes together with the answer.
+            async with asyncio.timeout(CALL_DEADLINE_S):
+                return await future
         except TimeoutError as error:
             sentence = f"the disk did not answer within {CALL_DEADLINE_S:.0f} s; replace the card if this repeats"
             raise StoreError(StoreReason.DEADLINE, sentence) from error

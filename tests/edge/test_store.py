@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import sqlite3
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -80,6 +81,21 @@ async def test_appends_that_wait_together_keep_their_order(store: Store):
     done = await asyncio.gather(*(store.append(note()) for _ in range(300)))
     assert [each.seq for each in done] == list(range(1, 301))
     assert len(await store.events_after(0, 1_000)) == 300
+
+
+async def test_whoever_is_cancelled_while_the_answer_comes_ends(store: Store, tmp_path: Path):
+    """Else the daemon's tasks would live on after SIGTERM, whenever the store has just answered one of them."""
+    asking = asyncio.create_task(store.number("unset"))
+    after = asyncio.create_task(store.set_numbers({"answered": 1}))
+    await asyncio.sleep(0)  # both questions are on their way
+    answered = None
+    with contextlib.closing(sqlite3.connect(tmp_path / "journal.db")) as other:
+        while answered is None:  # without giving the loop a turn: the first answer waits for one now
+            answered = other.execute("SELECT value FROM fact_number WHERE name = 'answered'").fetchone()
+    asyncio.get_running_loop().call_soon(asking.cancel)
+    await after
+    with pytest.raises(asyncio.CancelledError):
+        await asking
 
 
 async def test_a_mark_is_committed_with_its_event(store: Store):
