@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import shutil
 from typing import TYPE_CHECKING
 
@@ -19,11 +20,13 @@ from wire.messages import DEVICE_COMMANDS
 from wire.names import EventKind
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator
+    from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
     from pathlib import Path
     from typing import Any
 
     from tests.support.clouds import RunningCloud
+
+    PlugIn = Callable[[str], Awaitable[Twin]]
 
 TENANT, DOOR, OTHER = "north", "east", "west"
 KILLS, SEED, LONGEST_S = 6, 5, 0.12
@@ -49,6 +52,20 @@ async def cloud(folder: Path) -> AsyncIterator[RunningCloud]:
         for door in (DOOR, OTHER):
             assert (await running.api.put(f"{DOORS}/{door}/policy", json=RULES)).is_success
         yield running
+
+
+@pytest.fixture
+async def plug_in(cloud: RunningCloud, folder: Path) -> AsyncIterator[PlugIn]:
+    """Enrol a door and make its twin, which is ended with the test, however that ends."""
+    async with contextlib.AsyncExitStack() as stack:
+
+        async def plug_in(door: str) -> Twin:
+            device = await enrol(cloud.addresses.device_url, await cloud.claim(TENANT, door))
+            twin = await make_twin(folder / door, cloud, TENANT, device)
+            stack.push_async_callback(twin.aclose)
+            return twin
+
+        yield plug_in
 
 
 async def order(cloud: RunningCloud, door: str = DOOR, *, key: str | None = None, **body: object) -> dict[str, Any]:
@@ -100,12 +117,8 @@ async def mode(twin: Twin, wanted: str) -> None:
             await asyncio.sleep(0.02)
 
 
-async def test_orders_reach_their_door_once_and_are_answered(cloud: RunningCloud, folder: Path):
-    devices = [await enrol(cloud.addresses.device_url, await cloud.claim(TENANT, door)) for door in (DOOR, OTHER)]
-    east, west = [
-        await make_twin(folder / name, cloud, TENANT, device)
-        for name, device in zip((DOOR, OTHER), devices, strict=True)
-    ]
+async def test_orders_reach_their_door_once_and_are_answered(cloud: RunningCloud, folder: Path, plug_in: PlugIn):
+    east, west = await plug_in(DOOR), await plug_in(OTHER)
     daemons = [await Daemon.start(twin) for twin in (east, west)]
     for daemon in daemons:
         await daemon.ready()
@@ -115,7 +128,7 @@ async def test_orders_reach_their_door_once_and_are_answered(cloud: RunningCloud
     ran = await asyncio.to_thread(run_program, *arguments, "--json")
     assert ran.code == ExitCode.OK, ran.err
     assert (ran.record["state"], ran.record["device"], openings(east), openings(west)) == (
-        *("executed", devices[0].name),
+        *("executed", east.device.name),
         *(1, 0),
     )
 
@@ -128,7 +141,7 @@ async def test_orders_reach_their_door_once_and_are_answered(cloud: RunningCloud
     assert (openings(east), openings(west)) == (2, 1)
 
     # What east was sent is worth nothing a second time, nor at west.
-    async with devices[0].client() as client:
+    async with east.device.client() as client:
         sent = parse_command_list((await client.get(DEVICE_COMMANDS)).content)
     assert sent.last == first["counter"]
     for twin, reason in ((east, "COMMAND_REPLAYED"), (west, "COMMAND_FOREIGN")):
@@ -149,15 +162,13 @@ async def test_orders_reach_their_door_once_and_are_answered(cloud: RunningCloud
     await daemons[0].ready()
     assert (await answered(cloud, held["id"]))["state"] == "executed"
     assert [each["state"] for each in await commands(cloud) if each["id"] == missed["id"]] == ["expired"]
-    for daemon, twin in zip(daemons, (east, west), strict=True):
+    for daemon in daemons:
         await daemon.stop()
-        await twin.aclose()
     assert (openings(east), openings(west)) == (3, 1)
 
 
-async def test_a_lockdown_reaches_a_door_that_was_away_and_stays(cloud: RunningCloud, folder: Path):
-    device = await enrol(cloud.addresses.device_url, await cloud.claim(TENANT, DOOR))
-    twin = await make_twin(folder / DOOR, cloud, TENANT, device)
+async def test_a_lockdown_reaches_a_door_that_was_away_and_stays(cloud: RunningCloud, folder: Path, plug_in: PlugIn):
+    twin = await plug_in(DOOR)
     lockdown = ("cloud", "lockdown", "--tenant", TENANT, "--state", folder / "cloud", "--json")
     ran = await asyncio.to_thread(run_program, *lockdown, "campus", "on")
     assert ran.code == ExitCode.OK, ran.err
@@ -183,12 +194,10 @@ async def test_a_lockdown_reaches_a_door_that_was_away_and_stays(cloud: RunningC
     assert (await answered(cloud, (await order(cloud))["id"]))["state"] == "executed"
     assert openings(twin) == 1
     await daemon.stop()
-    await twin.aclose()
 
 
-async def test_a_door_that_is_killed_about_an_order_does_not_do_it_twice(cloud: RunningCloud, folder: Path):
-    device = await enrol(cloud.addresses.device_url, await cloud.claim(TENANT, DOOR))
-    twin = await make_twin(folder / DOOR, cloud, TENANT, device)
+async def test_a_door_that_is_killed_about_an_order_does_not_do_it_twice(cloud: RunningCloud, plug_in: PlugIn):
+    twin = await plug_in(DOOR)
     given = []
     for number in range(KILLS):
         daemon = await Daemon.start(twin)
@@ -201,7 +210,6 @@ async def test_a_door_that_is_killed_about_an_order_does_not_do_it_twice(cloud: 
     for each in given:
         assert (await answered(cloud, each["id"]))["state"] == "executed"
     await daemon.stop()
-    await twin.aclose()
 
     events = [(number, parse_event(data)) for number, data in twin.journal()]
     done = {number: event.credential for number, event in events if event.kind is EventKind.COMMAND_EXECUTED}
