@@ -248,7 +248,17 @@ def open_reader(address: Address, reader_id: str) -> OsdpReader:
 
 
 def open_inputs(address: Address) -> OsdpInputs:
-    """Make the inputs for an address like osdp:///dev/ttyUSB0?address=1&key=/var/lib/doorward/osdp/1.key."""
-    number = address.options["address"]
+    """Make the inputs for an address like osdp:///dev/ttyUSB0?address=1&key=/var/lib/doorward/osdp/1.key.
+
+    Raises:
+        InputsError: BUSY, they are open already.
+    """
+    number, line = address.options["address"], line_at(address.path)
     member = Member(number, Path(address.texts["key"]), f"OSDP reader {number} on {address.path}", talks=False)
-    return OsdpInputs(line_at(address.path), member, baud=address.options["baud"])
+    if line.is_watched(number):
+        raise InputsError(
+            Reason.BUSY,
+            what=f"the case and the supply of the {member.name} are watched already",
+            remedy="give them as inputs once, or close the first",
+        )
+    return OsdpInputs(line, member, baud=address.options["baud"])
