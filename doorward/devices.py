@@ -13,8 +13,10 @@ from typing import Final
 from doorward.diag import Answer
 from edge.config import EdgeConfig
 from edge.ports import InputLine, LineState
+from firmware_adapters.address import Address
 from firmware_adapters.catalogue import AdapterError, AddressFault, Kind, check, open_reader
 from provisioning.detect import Suggestion, pcscd_socket
+from provisioning.nfc_readers import READERS
 
 
 class Health(Enum):
@@ -72,11 +74,12 @@ def as_the_daemon_says(devices: Iterable[Device], status: Answer) -> list[Device
 
 def unconfigured(found: Iterable[Suggestion], devices: Iterable[Device]) -> list[Device]:
     """Give what is plugged in and stands in no address of the configuration."""
-    used = {place for each in devices for place in _places(each)}
+    addresses = [check(_KINDS[each.kind], each.url) for each in devices if each.url is not None]
+    used = {place for each in addresses for place in _places(each)}
     return [
         Device(each.found.value, None, each.url, health=Health.UNCONFIGURED, note=each.name or str(each.path))
         for each in found
-        if each.path.resolve() not in used
+        if each.path.resolve() not in used and not any(_names_on_usb(address, each) for address in addresses)
     ]
 
 
@@ -109,16 +112,28 @@ def _inputs_can(url: str) -> tuple[str, ...]:
     return tuple(line.value for line in InputLine if texts.get(line.value))
 
 
-def _places(device: Device) -> set[Path]:
+def _places(address: Address) -> set[Path]:
     """Give the device files that an address stands for."""
-    if device.url is None:
-        return set()
-    address = check(_KINDS[device.kind], device.url)
     if address.scheme == "pcsc":
         return {pcscd_socket().resolve()}
     if address.scheme == "camera" and address.path.isdigit():
         return {Path(f"/dev/video{address.path}").resolve()}
     return {Path(address.path).resolve()} if address.path.startswith("/") and not address.host else set()
+
+
+def _names_on_usb(address: Address, found: Suggestion) -> bool:
+    """Tell whether an address stands for an NFC reader on USB.
+
+    `nfc:usb` is whichever nfcpy takes first, so it stands for them all; `pcsc:` for those that pcscd has.
+    """
+    if found.usb_id is None:
+        return False
+    if address.scheme == "pcsc":
+        return READERS[found.usb_id].pcsc is not None
+    vendor, product = (f"{each:04x}" for each in found.usb_id)
+    bus, number = found.path.parts[-2:]
+    names = {"usb", f"usb:{vendor}", f"usb:{vendor}:{product}", f"usb:{bus}:{number}"}
+    return address.scheme == "nfc" and address.path.lower() in names
 
 
 # --- what the daemon says ------------------------------------------------------------------------------------

@@ -206,3 +206,19 @@ def test_a_probe_adds_what_this_machine_has_and_judges_only_what_is_configured(
     devices = [json.loads(each) for each in ran.out.splitlines()]
     assert [each["kind"] for each in devices[:3]] == ["reader", "lock", "inputs"]
     assert {each["health"] for each in devices[3:]} <= {"unconfigured"}
+
+
+@pytest.mark.parametrize(
+    "url", ["nfc:usb", "nfc:usb:072F:2200", "nfc:usb:072f", "nfc:usb:001:004", "pcsc:any", "pcsc:ACS%20ACR122U"]
+)
+def test_an_nfc_reader_on_usb_is_configured_by_any_of_its_addresses(url: str):
+    reader = Suggestion(Found.NFC, Path("/dev/bus/usb/001/004"), "ACR122U", "nfc:usb:072f:2200", (0x072F, 0x2200))
+    assert unconfigured([reader], [Device("reader", "in", url)]) == []
+
+
+@pytest.mark.parametrize("url", ["nfc:usb:072f:2200", "nfc:usb:001:004", "pcsc:any", "nfc:///dev/ttyUSB0", READER])
+def test_an_nfc_reader_on_usb_is_unconfigured_when_others_are(url: str):
+    reader = Suggestion(Found.NFC, Path("/dev/bus/usb/001/005"), "RC-S380", "nfc:usb:054c:06c3", (0x054C, 0x06C3))
+    assert unconfigured([reader], [Device("reader", "in", url)]) == [
+        Device("NFC reader", None, "nfc:usb:054c:06c3", health=Health.UNCONFIGURED, note="RC-S380")
+    ]
