@@ -12,7 +12,7 @@ from typing import Final
 
 from doorward.diag import Answer
 from edge.config import EdgeConfig
-from edge.ports import InputLine, LineState
+from edge.ports import InputLine, LineState, Reason
 from firmware_adapters.address import Address
 from firmware_adapters.catalogue import AdapterError, AddressFault, Kind, check, open_reader
 from provisioning.detect import Suggestion, pcscd_socket
@@ -34,6 +34,8 @@ class Health(Enum):
 
 _UNWELL: Final = frozenset({Health.LOST, Health.FAULT, Health.OTHER, Health.NOT_INSTALLED})
 _KINDS: Final = {"reader": Kind.READER, "lock": Kind.LOCK, "inputs": Kind.INPUTS}
+_GONE: Final = frozenset({Reason.LOST.value, Reason.DEADLINE.value})
+"""Why a reader is lost when it is not there; for every other reason it is there and cannot be used."""
 _READER: Final = {"opening": Health.OPENING, "open": Health.WELL, "lost": Health.LOST}
 
 
@@ -155,7 +157,16 @@ def _judged_reader(device: Device, readers: Sequence[Answer]) -> Device:
     of_daemon = next((each for each in readers if each["id"] == device.id), None)
     if of_daemon is None or of_daemon["url"] != device.url:
         return _other(device, None if of_daemon is None else of_daemon["url"])
-    return replace(device, health=_READER.get(of_daemon["state"], Health.UNKNOWN))
+    health = _READER.get(of_daemon["state"], Health.UNKNOWN)
+    if health is Health.LOST and of_daemon["reason"] not in _GONE:
+        health = Health.FAULT
+    return replace(device, health=health, note=of_daemon["sentence"] or _said(of_daemon["troubles"]))
+
+
+def _said(troubles: Mapping[str, int]) -> str:
+    """Write what went wrong with what a reader read, the most frequent first."""
+    often = sorted(troubles.items(), key=lambda each: (-each[1], each[0]))
+    return ", ".join(f"{what}: {count}" for what, count in often)
 
 
 def _judged_inputs(device: Device, lines: Sequence[Mapping[str, str | None]]) -> Device:

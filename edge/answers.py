@@ -10,13 +10,26 @@ from dataclasses import dataclass, replace
 from edge.asked import QuestionError, read_asked
 from edge.attend import Attended
 from edge.clock import Clock
-from edge.config import EdgeConfig
+from edge.config import EdgeConfig, ReaderConfig
 from edge.controller import Controller
 from edge.explain import why
 from edge.materials import Materials
 from edge.report import Json, plain_command, plain_foreseen, plain_lines, plain_state, rfc3339
 from edge.store import Store
 from wire.names import ClockState
+
+
+def _plain_reader(configured: ReaderConfig, attended: Attended) -> Json:
+    """Give how a reader stands: why it is lost, and what went wrong with what it read since the start."""
+    error = attended.error
+    return {
+        "id": configured.id,
+        "url": configured.url,
+        "state": attended.state.value,
+        "reason": None if error is None else error.reason.value,
+        "sentence": None if error is None else str(error),
+        "troubles": {**attended.troubles()},
+    }
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,10 +69,7 @@ class Answers:
             "sync": None if self.sync is None else await self.sync(),
             "lock": self.config.lock.url,
             "lock_answers": self.controller.state.door.lock_answers,
-            "readers": [
-                {"id": each.id, "url": each.url, "state": self.readers[each.id].state.value}
-                for each in self.config.readers
-            ],
+            "readers": [_plain_reader(each, self.readers[each.id]) for each in self.config.readers],
         }
 
     def why(self, credential: str, at_ms: int | None, reader: str | None) -> dict[str, Json]:

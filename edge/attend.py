@@ -14,7 +14,7 @@ import structlog
 
 from edge.controller import Controller
 from edge.core.tap import LineChanged, Noted, PinEntered, Tap
-from edge.ports import InputLine, Inputs, LineState, PinEntry, PortError, Reader
+from edge.ports import Counting, InputLine, Inputs, LineState, PinEntry, PortError, Reader
 from wire.names import EventKind
 
 INPUTS_RETRY_S: Final = 1.0
@@ -32,10 +32,19 @@ class ReaderState(Enum):
 
 @dataclass(slots=True)
 class Attended:
-    """A reader and how it stands."""
+    """A reader and how it stands.
+
+    Attributes:
+        error: why it is lost; None when it is not.
+    """
 
     reader: Reader
     state: ReaderState = ReaderState.OPENING
+    error: PortError | None = None
+
+    def troubles(self) -> dict[str, int]:
+        """Give what went wrong with what it read, where it counts that."""
+        return dict(self.reader.troubles()) if isinstance(self.reader, Counting) else {}
 
 
 async def attend_reader(controller: Controller, attended: Attended) -> None:
@@ -51,7 +60,7 @@ async def attend_reader(controller: Controller, attended: Attended) -> None:
                 _log.warning("reader_lost", reader=reader.info.id, reason=error.reason.value, sentence=str(error))
                 if attended.state is not ReaderState.LOST:
                     controller.feed(Noted(EventKind.READER_LOST, reader.info.id))
-                attended.state = ReaderState.LOST
+                attended.state, attended.error = ReaderState.LOST, error
                 if opening.done():
                     opening = tasks.create_task(_await_open(controller, attended))
             else:
@@ -63,7 +72,7 @@ async def _await_open(controller: Controller, attended: Attended) -> None:
     await attended.reader.opened()
     if attended.state is ReaderState.LOST:
         controller.feed(Noted(EventKind.READER_RESTORED, attended.reader.info.id))
-    attended.state = ReaderState.OPEN
+    attended.state, attended.error = ReaderState.OPEN, None
 
 
 async def watch_inputs(controller: Controller, inputs: Inputs) -> None:

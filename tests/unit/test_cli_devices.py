@@ -12,6 +12,7 @@ import pytest
 
 from doorward.devices import Device, Health, as_the_daemon_says, unconfigured, unwell
 from doorward.errors import ExitCode
+from edge.ports import Reason
 from provisioning.detect import Found, Suggestion, pcscd_socket
 from tests.support.commands import run_here
 from tests.support.diag_socket import answering
@@ -45,8 +46,13 @@ def line(name: str, state: str, since: str | None = "2026-01-01T00:00:00Z") -> d
     return {"line": name, "state": state, "means": state, "since": since}
 
 
+def reader(state: str, *, url: str = READER, reason: str | None = None, **troubles: int) -> dict[str, Any]:
+    sentence = None if reason is None else f"it is {reason}; mend it"
+    return {"id": "in", "url": url, "state": state, "reason": reason, "sentence": sentence, "troubles": troubles}
+
+
 STATUS: dict[str, Any] = {
-    "readers": [{"id": "in", "url": READER, "state": "open"}],
+    "readers": [reader("open")],
     "lock": LOCK,
     "lock_answers": True,
     "lines": [line("contact", "inactive"), line("rex", "inactive"), line("fire", "unknown", None)],
@@ -126,19 +132,35 @@ sys.exit(app(["edge", "devices", "--config", {str(config)!r}, "--json"]))
     assert "pip install 'doorward[gpio]'" in reader["note"]
 
 
-@pytest.mark.parametrize(
-    ("state", "health"), [("open", Health.WELL), ("opening", Health.OPENING), ("lost", Health.LOST)]
-)
+def judged(told: dict[str, Any]) -> Device:
+    (device,) = as_the_daemon_says([READ], {**STATUS, "readers": [told]})
+    return device
+
+
+@pytest.mark.parametrize(("state", "health"), [("open", Health.WELL), ("opening", Health.OPENING)])
 def test_a_reader_is_as_the_daemon_says(state: str, health: Health):
-    status = {**STATUS, "readers": [{"id": "in", "url": READER, "state": state}]}
-    assert as_the_daemon_says([READ], status)[0].health is health
+    device = judged(reader(state))
+    assert (device.health, device.note) == (health, "")
+
+
+@pytest.mark.parametrize("reason", Reason)
+def test_a_reader_that_is_there_and_cannot_be_used_is_at_fault_and_says_why(reason: Reason):
+    device = judged(reader("lost", reason=reason.value))
+    gone = {Reason.LOST, Reason.DEADLINE}
+    assert device.health is (Health.LOST if reason in gone else Health.FAULT)
+    assert device.note == f"it is {reason.value}; mend it"
+
+
+def test_what_was_wrong_with_what_a_well_reader_read_is_counted_the_most_frequent_first():
+    device = judged(reader("open", replayed=1, unproven=12, malformed=1))
+    assert (device.health, device.note) == (Health.WELL, "unproven: 12, malformed: 1, replayed: 1")
 
 
 @pytest.mark.parametrize(
     ("device", "status"),
     [
         (READ, {"readers": []}),
-        (READ, {"readers": [{"id": "in", "url": "serial:///dev/ttyS0", "state": "open"}]}),
+        (READ, {"readers": [reader("open", url="serial:///dev/ttyS0")]}),
         (LOCKED, {"lock": "simulated:///run/twin"}),
     ],
 )
