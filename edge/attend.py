@@ -18,6 +18,8 @@ from edge.ports import Counting, InputLine, Inputs, LineState, PinEntry, PortErr
 from wire.names import EventKind
 
 INPUTS_RETRY_S: Final = 1.0
+READER_RETRY_S: Final = 0.02
+"""Adapters pace their own re-opening; one that fails to must not take the processor from the door."""
 
 _log: Final = structlog.get_logger()
 
@@ -63,6 +65,7 @@ async def attend_reader(controller: Controller, attended: Attended) -> None:
                 attended.state, attended.error = ReaderState.LOST, error
                 if opening.done():
                     opening = tasks.create_task(_await_open(controller, attended))
+                await asyncio.sleep(READER_RETRY_S)
             else:
                 break
         opening.cancel()
