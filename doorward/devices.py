@@ -158,9 +158,10 @@ def _judged_reader(device: Device, readers: Sequence[Answer]) -> Device:
     if of_daemon is None or of_daemon["url"] != device.url:
         return _other(device, None if of_daemon is None else of_daemon["url"])
     health = _READER.get(of_daemon["state"], Health.UNKNOWN)
-    if health is Health.LOST and of_daemon["reason"] not in _GONE:
+    # A daemon that was started before an update tells no reason.
+    if health is Health.LOST and of_daemon.get("reason") not in {None, *_GONE}:
         health = Health.FAULT
-    return replace(device, health=health, note=of_daemon["sentence"] or _said(of_daemon["troubles"]))
+    return replace(device, health=health, note=of_daemon.get("sentence") or _said(of_daemon.get("troubles", {})))
 
 
 def _said(troubles: Mapping[str, int]) -> str:

@@ -151,6 +151,11 @@ def test_a_reader_that_is_there_and_cannot_be_used_is_at_fault_and_says_why(reas
     assert device.note == f"it is {reason.value}; mend it"
 
 
+def test_a_daemon_from_before_an_update_tells_no_reason():
+    assert judged({"id": "in", "url": READER, "state": "lost"}).health is Health.LOST
+    assert judged({"id": "in", "url": READER, "state": "open"}).health is Health.WELL
+
+
 def test_what_was_wrong_with_what_a_well_reader_read_is_counted_the_most_frequent_first():
     device = judged(reader("open", replayed=1, unproven=12, malformed=1))
     assert (device.health, device.note) == (Health.WELL, "unproven: 12, malformed: 1, replayed: 1")
