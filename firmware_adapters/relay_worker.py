@@ -23,7 +23,7 @@ IDLE_S = 3600.0
 ORPHAN_TURN_S = 0.02
 # Between attempts to secure a relay that does not answer.
 RETRY_S = 0.5
-# A process that was told to end asks a relay that does not answer for so long; shorter than `worker_lock.END_DEADLINE_S`.
+# A process that was told to end asks a silent relay for so long; shorter than `worker_lock.END_DEADLINE_S`.
 LAST_S = 2.0
 
 
