@@ -79,7 +79,6 @@ class Relay:
                     raise
                 self._until_s = time.monotonic() + RETRY_S
 
-
     def secure_at_last(self) -> None:
         """Secure before the end, asking again for `LAST_S` while the wire does not answer and may come back."""
         give_up_s = time.monotonic() + LAST_S
