@@ -58,7 +58,8 @@ REASONS: Final[Mapping[Reason, str]] = {
 KINDS: Final[Mapping[EventKind, str]] = {
     EventKind.ACCESS_GRANTED: "Granted",
     EventKind.ACCESS_DENIED: "Denied",
-    EventKind.DENIALS_SUPPRESSED: "More was refused than is journaled one by one; this event counts it.",
+    EventKind.DENIALS_SUPPRESSED: "More taps were refused than are journaled one by one; this event counts them.",
+    EventKind.COMMANDS_SUPPRESSED: "More commands were refused than are journaled one by one; this event counts them.",
     EventKind.ACCESS_NOT_TAKEN: "Somebody was let in and did not open the door.",
     EventKind.DURESS: "A PIN under duress was keyed in: help is needed; the door does as with a right one.",
     EventKind.ANTI_PASSBACK_ALERT: "Somebody was let in who was noted on the other side already.",
