@@ -27,6 +27,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 import pytest
 from _pytest.runner import runtestprotocol
+from hypothesis import settings
 from mutmut.__main__ import create_mutants
 from mutmut.configuration import config
 from mutmut.mutation.diff_apply import get_diff_for_mutant
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 FACTOR = 10
+EXAMPLES = 20
 GRACE_S = 5
 """Processor time that a mutant gets in any case: what it breaks may cost the test that notices."""
 ACCEPTED_FILE = Path(__file__).with_name("accepted_mutants.toml")
@@ -70,6 +72,13 @@ class Forked:
     killers: dict[str, list[pytest.Item]] = field(default_factory=lambda: defaultdict(list))
     found: list[Result] = field(default_factory=list)
     running: dict[int, tuple[str, int]] = field(default_factory=dict)
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_configure(self) -> None:
+        """Have a property tried on few examples: what lives reads hundreds of seconds of them otherwise."""
+        profile = settings.get_profile("ci")
+        settings.register_profile("mutate", parent=profile, max_examples=EXAMPLES)
+        settings.load_profile("mutate")
 
     def pytest_runtestloop(self, session: pytest.Session) -> bool:
         """Take the place of pytest's own loop."""
