@@ -27,7 +27,6 @@ from typing import TYPE_CHECKING, NoReturn
 
 import pytest
 from _pytest.runner import runtestprotocol
-from hypothesis import settings
 from mutmut.__main__ import create_mutants
 from mutmut.configuration import config
 from mutmut.mutation.diff_apply import get_diff_for_mutant
@@ -76,6 +75,8 @@ class Forked:
     @pytest.hookimpl(trylast=True)
     def pytest_configure(self) -> None:
         """Have a property tried on few examples: what lives reads hundreds of seconds of them otherwise."""
+        from hypothesis import settings  # noqa: PLC0415 - pytest wants to rewrite its assertions first
+
         profile = settings.get_profile("ci")
         settings.register_profile("mutate", parent=profile, max_examples=EXAMPLES)
         settings.load_profile("mutate")
