@@ -236,7 +236,7 @@ async def test_a_folder_on_a_file_system_that_cannot_be_written(listener: PeerLi
 
 
 @pytest.mark.parametrize(
-    "change", [{"lock": "relay:///dev/x"}, {"readers": {"a": "serial:"}}, {"inputs": "relay:///dev/x"}]
+    "change", [{"lock": "relay:///dev/x"}, {"readers": {"a": "serial:"}}, {"inputs": ("relay:///dev/x",)}]
 )
 async def test_a_device_address_that_no_adapter_understands(
     listener: PeerListener, tmp_path: Path, change: dict[str, str]
