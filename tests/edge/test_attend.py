@@ -5,14 +5,16 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING
 
 import pytest
 
 from edge.attend import AttendedInputs, DeviceState, Pace, attend_inputs
 from edge.ports import InputChange, InputLine, InputsError, LineState, Reason
+from firmware_adapters.catalogue import open_inputs
 from tests.support.rig import Rig, running_rig
-from tests.support.waiting import until
+from tests.support.waiting import DEADLINE_S, until
 from wire.event import parse_event
 from wire.names import EventKind
 
@@ -156,6 +158,17 @@ async def test_inputs_that_tell_nothing_in_time_are_lost(rig: Rig, watch: Watch)
     assert attended.fault.startswith(
         "the inputs test:board-1 do not tell how their wires are within 0.05 s; check them"
     )
+
+
+async def test_inputs_are_attended_until_they_are_closed(watch: Watch, tmp_path: Path):
+    url = f"simulated://{tmp_path / 'twin'}"
+    attended = AttendedInputs("simulated-1", url, ALL, partial(open_inputs, url))
+    attending = asyncio.create_task(attend_inputs(watch.rig.controller, attended))
+    await until(lambda: attended.state is DeviceState.OPEN)
+    await attended.aclose()
+    async with asyncio.timeout(DEADLINE_S):
+        await attending
+    assert [kind for kind, _ in await watch.kinds()] == []
 
 
 def test_the_pauses_between_attempts_grow_to_their_limit():
