@@ -50,9 +50,9 @@ def _shared_wire(config: EdgeConfig) -> Problem | None:
     try:
         check_all_inputs(each.url for each in config.inputs)
     except AdapterError as error:
-        return (
-            Problem(None, "inputs.url", error.remedy, error.what) if error.fault is AddressFault.SHARED_WIRE else None
-        )
+        if error.fault is AddressFault.SHARED_WIRE:
+            expected = "each wire at one address (osdp: and simulated: take from a device what wires= names)"
+            return Problem(None, "inputs.url", expected, error.what)
     return None
 
 
