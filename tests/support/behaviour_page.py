@@ -253,7 +253,10 @@ ALARMS = {
     EventKind.TAMPER: (EventKind.TAMPER_RESTORED, "a case was opened, or its wire was cut"),
     EventKind.POWER_LOST: (EventKind.POWER_RESTORED, "the mains failed, or its wire was cut"),
     EventKind.READER_LOST: (EventKind.READER_RESTORED, "a reader does not answer"),
-    EventKind.INPUTS_LOST: (EventKind.INPUTS_RESTORED, "the door's wires cannot be watched"),
+    EventKind.INPUTS_LOST: (
+        EventKind.INPUTS_RESTORED,
+        "the wires at one address of inputs, which is named, cannot be watched",
+    ),
     EventKind.STORAGE_FAULT: (EventKind.STORAGE_RESTORED, "the journal cannot be written"),
     EventKind.FIRE: (EventKind.FIRE_RESET, "the fire input; a signed command ends it once the input is quiet"),
     EventKind.OCCUPANCY_WARNING: (EventKind.OCCUPANCY_NORMAL, "as many are inside as the area's warning says"),
