@@ -12,9 +12,9 @@ from typing import Final
 
 from doorward.diag import Answer
 from edge.config import EdgeConfig
-from edge.ports import InputLine, LineState, Reason
+from edge.ports import LineState, Reason
 from firmware_adapters.address import Address
-from firmware_adapters.catalogue import AdapterError, AddressFault, Kind, check, open_reader
+from firmware_adapters.catalogue import AdapterError, AddressFault, Kind, check, named_wires, open_reader
 from provisioning.detect import Suggestion, pcscd_socket
 from provisioning.nfc_readers import READERS
 
@@ -36,7 +36,7 @@ _UNWELL: Final = frozenset({Health.LOST, Health.FAULT, Health.OTHER, Health.NOT_
 _KINDS: Final = {"reader": Kind.READER, "lock": Kind.LOCK, "inputs": Kind.INPUTS}
 _GONE: Final = frozenset({Reason.LOST.value, Reason.DEADLINE.value})
 """Why a reader is lost when it is not there; for every other reason it is there and cannot be used."""
-_READER: Final = {"opening": Health.OPENING, "open": Health.WELL, "lost": Health.LOST}
+_STATES: Final = {"opening": Health.OPENING, "open": Health.WELL, "lost": Health.LOST}
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,9 +45,9 @@ class Device:
 
     Attributes:
         kind: "reader", "lock" or "inputs"; what it is where it is not configured.
-        id: of a reader; None for the others.
+        id: of a reader, and what the journal calls inputs; None for the others.
         url: its address; None when it is not configured and there is no adapter for it.
-        can: how a reader reads, then what it can show; which way a lock fails; the wires that inputs name.
+        can: how a reader reads, then what it can show; which way a lock fails; the wires that are taken from inputs.
         health: how it is.
         note: more on that.
     """
@@ -64,8 +64,7 @@ def configured(config: EdgeConfig) -> list[Device]:
     """Give the devices of a configuration whose addresses are right, as far as they are known without the daemon."""
     devices = [_reader(each.id, each.url) for each in config.readers]
     devices.append(Device("lock", None, config.lock.url, _lock_can(config.lock.url)))
-    if config.inputs is not None:
-        devices.append(Device("inputs", None, config.inputs.url, _inputs_can(config.inputs.url)))
+    devices += [Device("inputs", name, url, named_wires(url)) for name, url in config.inputs_by_id.items()]
     return devices
 
 
@@ -109,11 +108,6 @@ def _lock_can(url: str) -> tuple[str, ...]:
     return (f"fail-{fail}",) if fail else ()
 
 
-def _inputs_can(url: str) -> tuple[str, ...]:
-    texts = check(Kind.INPUTS, url).texts
-    return tuple(line.value for line in InputLine if texts.get(line.value))
-
-
 def _places(address: Address) -> set[Path]:
     """Give the device files that an address stands for."""
     if address.scheme == "pcsc":
@@ -150,14 +144,14 @@ def _judged(device: Device, status: Answer) -> Device:
         if status["lock"] != device.url:
             return _other(device, status["lock"])
         return replace(device, health=Health.WELL if status["lock_answers"] else Health.LOST)
-    return _judged_inputs(device, status["lines"])
+    return _judged_inputs(device, status["inputs"], status["lines"])
 
 
 def _judged_reader(device: Device, readers: Sequence[Answer]) -> Device:
     of_daemon = next((each for each in readers if each["id"] == device.id), None)
     if of_daemon is None or of_daemon["url"] != device.url:
         return _other(device, None if of_daemon is None else of_daemon["url"])
-    health = _READER.get(of_daemon["state"], Health.UNKNOWN)
+    health = _STATES.get(of_daemon["state"], Health.UNKNOWN)
     # A daemon that was started before an update tells no reason.
     if health is Health.LOST and of_daemon.get("reason") not in {None, *_GONE}:
         health = Health.FAULT
@@ -170,12 +164,16 @@ def _said(troubles: Mapping[str, int]) -> str:
     return ", ".join(f"{what}: {count}" for what, count in often)
 
 
-def _judged_inputs(device: Device, lines: Sequence[Mapping[str, str | None]]) -> Device:
-    """Judge by the lines that were heard of: all unknown once the inputs are lost, one at fault when a wire is."""
-    heard = [(str(each["line"]), each["state"]) for each in lines if each["since"] is not None]
-    if not heard:
-        return replace(device, health=Health.OPENING)
-    if all(state == LineState.UNKNOWN.value for _, state in heard):
+def _judged_inputs(device: Device, inputs: Sequence[Answer], lines: Sequence[Mapping[str, str | None]]) -> Device:
+    """Judge by how the daemon finds the address, then by its own wires: all unknown when a reader's case is away."""
+    of_daemon = next((each for each in inputs if each["url"] == device.url), None)
+    if of_daemon is None:
+        return _other(device, None)
+    health = _STATES.get(of_daemon["state"], Health.UNKNOWN)
+    if health is not Health.WELL:
+        return replace(device, health=health, note=of_daemon["fault"] or "")
+    heard = [(str(each["line"]), each["state"]) for each in lines if each["line"] in device.can and each["since"]]
+    if heard and all(state == LineState.UNKNOWN.value for _, state in heard):
         return replace(device, health=Health.LOST)
     wrong = [line for line, state in heard if state == LineState.FAULT.value]
     if wrong:

@@ -4,14 +4,15 @@ Invariant: every value is as it is at this moment, or says as of when; of people
 Must not: decide; a command that is delivered here goes to the core as it came.
 """
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from edge.asked import QuestionError, read_asked
-from edge.attend import Attended
+from edge.attend import Attended, AttendedInputs
 from edge.clock import Clock
 from edge.config import EdgeConfig, ReaderConfig
 from edge.controller import Controller
+from edge.core.door_state import InputLine
 from edge.explain import why
 from edge.materials import Materials
 from edge.report import Json, plain_command, plain_foreseen, plain_lines, plain_state, rfc3339
@@ -42,6 +43,7 @@ class Answers:
     controller: Controller
     materials: Materials
     readers: Mapping[str, Attended]
+    inputs: Sequence[AttendedInputs]
     sync: Callable[[], Awaitable[dict[str, Json]]] | None
 
     async def status(self) -> dict[str, Json]:
@@ -70,6 +72,7 @@ class Answers:
             "lock": self.config.lock.url,
             "lock_answers": self.controller.state.door.lock_answers,
             "readers": [_plain_reader(each, self.readers[each.id]) for each in self.config.readers],
+            "inputs": [_plain_inputs(each) for each in self.inputs],
         }
 
     def why(self, credential: str, at_ms: int | None, reader: str | None) -> dict[str, Json]:
@@ -101,3 +104,9 @@ class Answers:
         """
         written = await self.controller.deliver(command)
         return plain_command(written, self.controller.state)
+
+
+def _plain_inputs(each: AttendedInputs) -> dict[str, Json]:
+    """Give how the inputs at one address stand; a fault ends with what a person does about it."""
+    wires: list[Json] = [line.value for line in InputLine if line in each.lines]
+    return {"id": each.id, "url": each.url, "wires": wires, "state": each.state.value, "fault": each.fault or None}

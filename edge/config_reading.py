@@ -6,7 +6,7 @@ Must not: open anything; that the files named exist and are readable is looked a
 
 import os
 import stat
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import Final, TypeVar
 from urllib.parse import urlsplit
@@ -24,12 +24,15 @@ from edge.config_types import (
     ReaderConfig,
     SnapshotsConfig,
 )
+from edge.core.door_state import InputLine
 from edge.toml_tables import Table, TomlText, shown
 from wire.errors import WireError
 from wire.event import MAX_NAME_CHARACTERS
 from wire.passes import slug
 
 MAX_READERS: Final = 8
+MAX_INPUTS: Final = len(InputLine)
+"""Addresses of inputs: each tells of one wire at least, and no wire stands at two of them."""
 MAX_SOCKET_BYTES: Final = 107
 """Linux' sun_path has 108 bytes, one of them the end (unix(7)); a longer address cannot be bound."""
 
@@ -78,7 +81,7 @@ class Reading:
         cloud = self._cloud() if "cloud" in self._left else None
         lock = self._address("lock", None if known is None else known.locks)
         readers = self._readers(None if known is None else known.readers, lock)
-        inputs = self._address("inputs", None if known is None else known.inputs) if "inputs" in self._left else None
+        inputs = self._inputs(None if known is None else known.inputs) if "inputs" in self._left else ()
         clock = self._clock(lock)
         limits, snapshots, diagnostics = self._limits(), self._snapshots(), self._diagnostics(state)
         for name in self._left:
@@ -164,6 +167,15 @@ class Reading:
         table.close()
         return None if url is None else AddressConfig(url=url)
 
+    def _inputs(self, schemes: Collection[str] | None) -> tuple[AddressConfig, ...]:
+        table = self._table("inputs")
+        expected, fits = _device_address(schemes)
+        urls = table.texts(
+            "url", fits, expected=expected, example="simulated:///var/lib/doorward/twin", most=MAX_INPUTS
+        )
+        table.close()
+        return tuple(AddressConfig(url=url) for url in urls)
+
     def _clock(self, lock: AddressConfig | None) -> ClockConfig:
         table = self._table("clock")
         sources = ("system", "simulated")
@@ -240,6 +252,12 @@ def _is_simulated(url: str) -> bool:
 
 
 def _device_url(table: Table, schemes: Collection[str] | None, *, example: str) -> str | None:
+    expected, fits = _device_address(schemes)
+    return table.text("url", fits, expected=expected, example=example)
+
+
+def _device_address(schemes: Collection[str] | None) -> tuple[str, Callable[[str], bool]]:
+    """Say what a device address is, and give what tells one from anything else."""
     if schemes is None:
         expected = "a device address"
     else:
@@ -249,7 +267,7 @@ def _device_url(table: Table, schemes: Collection[str] | None, *, example: str) 
         scheme, colon, _ = value.partition(":")
         return bool(colon) and (schemes is None or scheme.lower() in schemes)
 
-    return table.text("url", fits, expected=expected, example=example)
+    return expected, fits
 
 
 def _check_file(table: Table, key: str, path: Path, *, secret: bool) -> None:

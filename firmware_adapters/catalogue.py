@@ -34,14 +34,16 @@ from firmware_adapters.catalogue_options import (
     LINES,
     OSDP_EXAMPLE,
     OSDP_LINE,
+    OSDP_WIRES,
     PIN_PAUSE,
     POLLED,
     RELAY,
+    WIRES,
 )
 
 if TYPE_CHECKING:
     # At run time this would load the core and its cryptography, for names of types alone.
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping
 
     from edge.ports import Home, Inputs, Lock, Reader
 
@@ -51,8 +53,9 @@ __all__ = [
     "Description",
     "Kind",
     "check",
+    "check_all_inputs",
     "describe",
-    "open_all_inputs",
+    "named_wires",
     "open_inputs",
     "open_lock",
     "open_reader",
@@ -263,7 +266,7 @@ _INPUTS: Mapping[str, _Row[Callable[[Address], Inputs]]] = MappingProxyType(
             what="the case (tamper) and the supply (power) of an OSDP reader",
             example=OSDP_EXAMPLE,
             opener=openers.osdp_inputs,
-            options=OSDP_LINE,
+            options=OSDP_LINE | OSDP_WIRES,
             extra="osdp",
         ),
         "modbus": _Row(
@@ -285,7 +288,7 @@ _INPUTS: Mapping[str, _Row[Callable[[Address], Inputs]]] = MappingProxyType(
             what="the wires of a simulated door (contact, exit button, fire …), driven through its control.sock",
             example="simulated:///var/lib/doorward/twin",
             opener=openers.simulated_inputs,
-            options={},
+            options=WIRES,
         ),
     },
 )
@@ -337,19 +340,35 @@ def open_inputs(url: str) -> Inputs:
         raise _not_installed(address, row.extra, error) from error
 
 
-def open_all_inputs(urls: Sequence[str]) -> Inputs:
-    """Open the inputs of a door that has them at several device addresses, as one; see `merged_inputs.py`.
-
-    Args:
-        urls: at least one.
+def named_wires(url: str) -> tuple[str, ...]:
+    """Return the wires that an address of inputs names, in the order of `LINES`; all its device has if it names none.
 
     Raises:
-        AdapterError, InputsError: as `open_inputs`; those that were opened before stay the caller's to forget.
+        AdapterError: the address is wrong for inputs.
     """
-    from firmware_adapters.merged_inputs import MergedInputs  # noqa: PLC0415 - loaded when used
+    texts = check(Kind.INPUTS, url).texts
+    taken = texts.get("wires", "").split(",")
+    return tuple(name for name in LINES if texts.get(name) or name in taken)
 
-    places = [open_inputs(url) for url in urls]
-    return places[0] if len(places) == 1 else MergedInputs(places)
+
+def check_all_inputs(urls: Iterable[str]) -> None:
+    """Check the addresses of one door's inputs, and that each wire is told of by one of them only.
+
+    Two that tell of one wire would contradict each other when a cable breaks, and nobody could say which is right.
+
+    Raises:
+        AdapterError: SHARED_WIRE, or as `check`.
+    """
+    told: dict[str, str] = {}
+    for url in urls:
+        for wire in named_wires(url):
+            if wire in told:
+                raise AdapterError(
+                    AddressFault.SHARED_WIRE,
+                    what=f"two addresses of inputs tell of the wire {wire}: {told[wire]!r} and {url!r}",
+                    remedy=f"leave {wire} at one of them (osdp: and simulated: take from a device what wires= names)",
+                )
+            told[wire] = url
 
 
 def check(kind: Kind, url: str) -> Address:

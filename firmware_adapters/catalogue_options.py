@@ -57,6 +57,21 @@ LINES: dict[str, AnyOption] = {
         ("power", "the supply's contact for lost mains", "nc"),
     )
 }
+_NAMES = "|".join(LINES)
+WIRES: dict[str, AnyOption] = {
+    "wires": TextOption(
+        "the wires that are taken from it, such as contact,rex; usually all that it can have",
+        pattern=f"({_NAMES})(,({_NAMES}))*",
+        default=",".join(LINES),
+    ),
+}
+OSDP_WIRES: dict[str, AnyOption] = {
+    "wires": TextOption(
+        "the wires that are taken from it: tamper, power or, as usual, both",
+        pattern="(tamper|power)(,(tamper|power))*",
+        default="tamper,power",
+    ),
+}
 BOARD: dict[str, AnyOption] = {
     "unit": Option("the board's number on its bus", default=1, least=1, most=247),
 }

@@ -286,7 +286,7 @@ async def test_a_card_that_is_taken_away_too_early_is_counted_and_the_next_is_re
 
 def _hang(door: Door, lock: str) -> None:
     """Hang a door on a real lock, with which nothing simulated goes."""
-    door.configure(replace(door.config, lock=AddressConfig(url=lock), inputs=None, clock=ClockConfig()))
+    door.configure(replace(door.config, lock=AddressConfig(url=lock), inputs=(), clock=ClockConfig()))
 
 
 @contextlib.contextmanager
@@ -332,7 +332,7 @@ async def test_a_door_whose_relay_board_is_unplugged_at_the_start_says_so_and_do
 
 async def test_inputs_whose_board_is_unplugged_at_the_start_are_lost_and_the_door_works(door: Door):
     port = door.folder / "ttyBoard"
-    door.configure(replace(door.config, inputs=AddressConfig(url=f"modbus://{port}?contact=0&rex=1")))
+    door.configure(replace(door.config, inputs=(AddressConfig(url=f"modbus://{port}?contact=0&rex=1"),)))
     async with running(door):
         await door.seen(kind="INPUTS_LOST")
         assert (await health_of(door, "inputs"))[0] == "lost"

@@ -287,7 +287,7 @@ def make_door(folder: Path, *, settings: DoorSettings, keys: TenantKeys | None =
         state_folder=folder,
         device=DeviceConfig(id="dev-a", tenant="north", site="hq", door="main"),
         lock=AddressConfig(url=f"simulated://{folder / 'door'}"),
-        inputs=AddressConfig(url=f"simulated://{folder / 'door'}"),
+        inputs=(AddressConfig(url=f"simulated://{folder / 'door'}"),),
         diagnostics=DiagnosticsConfig(socket=folder / "diag.sock"),
         readers=(ReaderConfig(id="qr-1", url=f"serial://{folder / 'ttyDW0'}"),),
         clock=ClockConfig(offset_file=folder / "offset"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -55,6 +56,14 @@ class Board:
         """Cut its supply."""
         self._process.kill()
         self._process.wait()
+
+    def pause(self) -> None:
+        """Have it take nothing in and answer nothing."""
+        self._process.send_signal(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """Have it go on."""
+        self._process.send_signal(signal.SIGCONT)
 
     def dispose(self) -> None:
         self.stop()

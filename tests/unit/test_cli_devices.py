@@ -55,12 +55,13 @@ STATUS: dict[str, Any] = {
     "readers": [reader("open")],
     "lock": LOCK,
     "lock_answers": True,
+    "inputs": [{"id": "gpio-1", "url": WIRES, "wires": ["contact", "rex"], "state": "open", "fault": None}],
     "lines": [line("contact", "inactive"), line("rex", "inactive"), line("fire", "unknown", None)],
 }
 READ, LOCKED, WIRED = (
     Device("reader", "in", READER, ("nfc", "buzzer", "display", "led")),
     Device("lock", None, LOCK, ("fail-safe",)),
-    Device("inputs", None, WIRES, ("contact", "rex")),
+    Device("inputs", "gpio-1", WIRES, ("contact", "rex")),
 )
 
 
@@ -83,7 +84,7 @@ def test_every_device_is_told_with_what_it_can_and_how_it_is(config: Path, capsy
     assert [(each["kind"], each["id"], each["address"], tuple(each["can"]), each["health"]) for each in devices] == [
         ("reader", "in", READER, READ.can, "well"),
         ("lock", None, LOCK, LOCKED.can, "well"),
-        ("inputs", None, WIRES, WIRED.can, "well"),
+        ("inputs", "gpio-1", WIRES, WIRED.can, "well"),
     ]
     assert devices[2]["note"] == "contact inactive, rex inactive"
 
@@ -101,7 +102,8 @@ def test_without_a_daemon_the_list_is_told_and_that_it_does_not_run(config: Path
     assert {each["health"] for each in devices} == {"unknown"}
     assert all(each["note"].startswith("daemon not running: no daemon answers at ") for each in devices)
     text = run_here(capsys, "edge", "devices", "--config", config).out
-    assert f"reader in  unknown  {READER}" in text
+    assert f"reader in      unknown  {READER}" in text
+    assert f"inputs gpio-1  unknown  {WIRES}" in text
     assert "start the daemon" in text
 
 
@@ -167,6 +169,7 @@ def test_what_was_wrong_with_what_a_well_reader_read_is_counted_the_most_frequen
         (READ, {"readers": []}),
         (READ, {"readers": [reader("open", url="serial:///dev/ttyS0")]}),
         (LOCKED, {"lock": "simulated:///run/twin"}),
+        (WIRED, {"inputs": []}),
     ],
 )
 def test_a_daemon_with_another_address_has_to_be_restarted(device: Device, status: dict[str, Any]):
@@ -178,14 +181,26 @@ def test_a_daemon_with_another_address_has_to_be_restarted(device: Device, statu
 @pytest.mark.parametrize(
     ("lines", "health"),
     [
-        ([line("contact", "unknown", None)], Health.OPENING),
         ([line("contact", "unknown"), line("rex", "unknown")], Health.LOST),
+        ([line("contact", "unknown"), line("rex", "unknown"), line("fire", "inactive")], Health.LOST),
         ([line("contact", "unknown"), line("rex", "active")], Health.WELL),
         ([line("contact", "fault"), line("rex", "inactive")], Health.FAULT),
+        ([line("contact", "inactive"), line("fire", "fault")], Health.WELL),
     ],
 )
 def test_inputs_are_as_their_wires_say(lines: list[dict[str, Any]], health: Health):
     assert as_the_daemon_says([WIRED], {**STATUS, "lines": lines})[0].health is health
+
+
+@pytest.mark.parametrize(
+    ("state", "fault", "health"),
+    [("opening", None, Health.OPENING), ("lost", "the board is gone; plug it in", Health.LOST)],
+)
+def test_each_address_of_inputs_is_told_by_itself(state: str, fault: str | None, health: Health):
+    board = Device("inputs", "modbus-2", "modbus+tcp://10.0.0.7?fire=0", ("fire",))
+    of_board = {"id": "modbus-2", "url": board.url, "wires": ["fire"], "state": state, "fault": fault}
+    wired, told = as_the_daemon_says([WIRED, board], {**STATUS, "inputs": [*STATUS["inputs"], of_board]})
+    assert (wired.health, told.health, told.note) == (Health.WELL, health, fault or "")
 
 
 @pytest.mark.parametrize("health", Health)
