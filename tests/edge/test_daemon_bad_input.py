@@ -335,5 +335,5 @@ async def test_inputs_whose_board_is_unplugged_at_the_start_are_lost_and_the_doo
     door.configure(replace(door.config, inputs=(AddressConfig(url=f"modbus://{port}?contact=0&rex=1"),)))
     async with running(door):
         await door.seen(kind="INPUTS_LOST")
-        assert (await health_of(door, "inputs"))[0] == "lost"
+        assert (await health_of(door, "modbus-1"))[0] == "lost"
         await door.scan_until(door.code(), kind="ACCESS_GRANTED")

@@ -28,7 +28,7 @@ async def test_devices_are_well_until_one_is_unplugged(door: Door):
         assert {kind: each["health"] for kind, each in told.items()} == {
             "qr-1": "well",
             "lock": "well",
-            "inputs": "well",
+            "simulated-1": "well",
         }
         door.unplug()
         await door.seen(kind="READER_LOST")

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 async def device_rows(door: Door) -> tuple[int | None, dict[str, dict[str, Any]]]:
-    """Run the command; gives its exit code, and each device by its id, the lock and the inputs by what they are."""
+    """Run the command; gives its exit code, and each device by its id, the lock by what it is."""
     file = door.folder / "devices.toml"
     file.write_text(render_config(door.config))
     told = await asyncio.create_subprocess_exec(
