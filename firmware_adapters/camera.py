@@ -25,9 +25,9 @@ from firmware_adapters.camera_records import (
     Unchanged,
     Unreadable,
 )
-from firmware_adapters.driver_process import DriverEndedError
 from firmware_adapters.pacing import ReopenPacing
 from firmware_adapters.repeat_filter import RepeatFilter
+from firmware_adapters.worker_process import WorkerEndedError
 
 # The largest QR code there is: version 40, level L, bytes.
 MAX_CODE_BYTES = 2953
@@ -148,7 +148,7 @@ class CameraReader:
             async with asyncio.timeout(PICTURES_DEADLINE_S):
                 await worker.ask_for_pictures(prefix)
                 return await self._kept
-        except (TimeoutError, DriverEndedError):
+        except (TimeoutError, WorkerEndedError):
             return 0
         finally:
             self._kept = None
@@ -165,7 +165,7 @@ class CameraReader:
             return None
         try:
             return await self._worker.next_record()
-        except DriverEndedError as error:
+        except WorkerEndedError as error:
             await self._drop_worker()
             self.statistics.worker_restarts += 1
             self._failed_starts += 1
@@ -173,7 +173,7 @@ class CameraReader:
                 raise ReaderError(
                     Reason.FAULT,
                     what=f"camera {self._info.id}: {error}, {self._failed_starts} times in a row",
-                    remedy="run python -m firmware_adapters.camera_worker by hand to see why",
+                    remedy="run python -c 'import firmware_adapters.camera_loop' by hand to see why",
                 ) from error
             return None
 

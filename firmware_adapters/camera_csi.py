@@ -11,8 +11,8 @@ import numpy as np
 import numpy.typing as npt
 
 from firmware_adapters.camera_frames import Frame
-from firmware_adapters.driver_faults import Fault, FaultKind, SourceError
 from firmware_adapters.qr_looks import Gray
+from firmware_adapters.worker_records import Fault, FaultKind, SourceError
 
 # One is filled, one is looked at, one waits; each is 1.4 MB at 720p.
 BUFFERS = 3

@@ -15,8 +15,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from firmware_adapters.driver_faults import Fault, FaultKind, SourceError
 from firmware_adapters.qr_looks import Gray
+from firmware_adapters.worker_records import Fault, FaultKind, SourceError
 
 SUFFIXES = (".bmp", ".jpeg", ".jpg", ".pgm", ".png")
 # How long a file may take to be written before it counts as unreadable.

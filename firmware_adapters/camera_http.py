@@ -15,8 +15,8 @@ from functools import partial
 from urllib.parse import quote, urlsplit
 
 from firmware_adapters.camera_frames import EARLY_S, Frame, decode_image
-from firmware_adapters.driver_faults import Fault, FaultKind, SourceError
 from firmware_adapters.mjpeg_parts import PartCutter, PartError, boundary_of
+from firmware_adapters.worker_records import Fault, FaultKind, SourceError
 
 # Less than what the daemon grants between two frames (camera_process.SOURCE_DEADLINE_S), so that the fault has a name.
 FRAME_DEADLINE_S = 3.0

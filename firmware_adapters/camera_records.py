@@ -1,22 +1,15 @@
-"""What the camera's worker process tells the daemon: one JSON line a record.
+"""What the camera's worker process and the daemon tell each other.
 
-Pure, and light: the worker loads this but neither the ports nor the core. Both ends are this program, so a line that
-does not parse is a fault of the worker.
+Pure, and light: the worker loads this but neither the ports nor the core.
 Invariant: a record names payloads only in `Seen.codes`, and nothing else of what the camera sees.
 """
 
-import json
-from base64 import b64decode, b64encode
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass
 from enum import Enum
 from typing import TypeAlias
 
-from firmware_adapters.driver_faults import Fault, FaultKind
-
-# Eight payloads of a version 40 code in base64, and room: no line is longer.
-MAX_RECORD_BYTES = 65_536
-# A path has 4,096 bytes at most (PATH_MAX); a pipe takes as many at once, whole or not at all (PIPE_BUF).
-MAX_QUESTION_BYTES = 4096
+from firmware_adapters.worker_records import by_name
 
 
 class SourceKind(Enum):
@@ -40,9 +33,8 @@ class Settings:
         height: pixels asked of a device.
         fallbacks_per_s: expensive looks a second at most.
         gate: skip frames that show nothing new.
-        pictures: remember the last pictures, to be written when the daemon asks for it on the standard input.
+        pictures: remember the last pictures, to be written when the daemon asks for it with `Keep`.
         after: the last file that an earlier worker has begun, None when there was none.
-        records_fd: the inherited file descriptor to write records to.
     """
 
     source: SourceKind
@@ -54,7 +46,6 @@ class Settings:
     gate: bool
     pictures: bool = False
     after: str | None = None
-    records_fd: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,48 +103,14 @@ class Kept:
     count: int
 
 
-Record: TypeAlias = Ready | Begun | Seen | Unchanged | Unreadable | Idle | Kept | Fault
+@dataclass(frozen=True, slots=True)
+class Keep:
+    """Order: write the last pictures as `prefix`-1.jpg and so on."""
+
+    prefix: str
 
 
-def encode_settings(settings: Settings) -> str:
-    """Write settings as one command line argument."""
-    return json.dumps(asdict(settings) | {"source": settings.source.value})
+Record: TypeAlias = Ready | Begun | Seen | Unchanged | Unreadable | Idle | Kept
 
-
-def decode_settings(text: str) -> Settings:
-    """Read what `encode_settings` wrote."""
-    members = json.loads(text)
-    return Settings(**members | {"source": SourceKind(members["source"])})
-
-
-def encode_record(record: Record) -> bytes:
-    """Write a record as one line."""
-    match record:
-        case Seen():
-            members = asdict(record) | {"codes": [b64encode(code).decode() for code in record.codes]}
-        case Fault():
-            members = asdict(record) | {"kind": record.kind.value}
-        case _:
-            members = asdict(record)
-    return json.dumps({"record": type(record).__name__} | members).encode() + b"\n"
-
-
-def decode_record(line: bytes) -> Record:
-    """Read what `encode_record` wrote.
-
-    Raises:
-        ValueError: it did not.
-    """
-    try:
-        members = json.loads(line)
-        name = members.pop("record")
-        if name == "Seen":
-            return Seen(**members | {"codes": tuple(b64decode(code, validate=True) for code in members["codes"])})
-        if name == "Fault":
-            return Fault(**members | {"kind": FaultKind(members["kind"])})
-        return _PLAIN[name](**members)
-    except (KeyError, TypeError, AttributeError) as error:
-        raise ValueError("not a record of the camera's worker") from error
-
-
-_PLAIN = {kind.__name__: kind for kind in (Ready, Begun, Unchanged, Unreadable, Idle, Kept)}
+RECORDS: Mapping[str, type[Record]] = by_name(Ready, Begun, Seen, Unchanged, Unreadable, Idle, Kept)
+ORDERS: Mapping[str, type[Keep]] = by_name(Keep)

@@ -4,15 +4,12 @@ Invariant: every `Transmit` has one answer, and none reaches a card it was not m
 Must not: know what an APDU says.
 """
 
-import os
-import select
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Protocol
 
 from firmware_adapters.card_records import (
-    MOST_LINE_BYTES,
     Answer,
     Arrived,
     Departed,
@@ -23,7 +20,6 @@ from firmware_adapters.card_records import (
     Record,
     Signal,
     Transmit,
-    decode_line,
 )
 
 # Between two looks at the orders while no card is there: none of them is urgent then.
@@ -32,7 +28,6 @@ WAIT_MS = 100
 PRESENCE_S = 0.05
 # So that the daemon can tell a quiet reader from a stuck one.
 IDLE_S = 1.0
-_READ_BYTES = 65_536
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,49 +65,19 @@ class Terminal(Protocol):
         ...
 
 
-class OrdersEndedError(Exception):
-    """Nobody gives orders any more: the daemon is gone."""
-
-
-class Orders:
-    """The daemon's orders, from a file descriptor."""
-
-    def __init__(self, descriptor: int) -> None:
-        """Read from `descriptor`, which blocks."""
-        self._descriptor = descriptor
-        self._lines = bytearray()
-
-    def next(self, *, wait_s: float) -> Order | None:
-        """Return the next order; None when none comes within `wait_s`.
-
-        Raises:
-            OrdersEndedError: the other end is closed, or does not send orders.
-        """
-        until_s = time.monotonic() + wait_s
-        while b"\n" not in self._lines:
-            left_s = max(0.0, until_s - time.monotonic())
-            if not select.select([self._descriptor], [], [], left_s)[0]:
-                return None
-            data = os.read(self._descriptor, _READ_BYTES)
-            if not data or len(self._lines) > MOST_LINE_BYTES:
-                raise OrdersEndedError
-            self._lines += data
-        line, _, rest = bytes(self._lines).partition(b"\n")
-        self._lines = bytearray(rest)
-        try:
-            order = decode_line(line)
-        except ValueError as error:
-            raise OrdersEndedError from error
-        if not isinstance(order, Transmit | Signal):
-            raise OrdersEndedError
-        return order
-
-
 class Loop:
-    """Serves one terminal until the orders end or the reader fails."""
+    """Serves one terminal until the daemon is gone or the reader fails."""
 
-    def __init__(self, terminal: Terminal, orders: Orders, tell: Callable[[Record], None]) -> None:
-        """Prepare to tell records with `tell`."""
+    def __init__(
+        self, terminal: Terminal, orders: Callable[[float], list[Order]], tell: Callable[[Record], None]
+    ) -> None:
+        """Prepare to serve.
+
+        Args:
+            terminal: the reader.
+            orders: waits at most so many seconds for orders; raises when there can be none any more.
+            tell: takes each record.
+        """
         self._terminal = terminal
         self._orders = orders
         self._tell_record = tell
@@ -125,12 +90,12 @@ class Loop:
 
         Raises:
             SourceError: the reader failed.
-            OrdersEndedError: the daemon is gone.
+            Exception: what `orders` raises.
         """
         self._tell(Ready())
         while True:
             found = self._terminal.wait(most_ms=WAIT_MS)
-            while (order := self._orders.next(wait_s=0)) is not None:
+            for order in self._orders(0.0):
                 self._obey(order)
             if found is not None:
                 self._attend(found)
@@ -142,10 +107,10 @@ class Loop:
         self._present = True
         self._tell(Arrived(self._card, found.number, found.speaks))
         while self._present:
-            order = self._orders.next(wait_s=PRESENCE_S)
-            if order is not None:
+            orders = self._orders(PRESENCE_S)
+            for order in orders:
                 self._obey(order)
-            elif not self._terminal.still_there():
+            if not orders and not self._terminal.still_there():
                 self._present = False
             self._tell_idle()
         self._tell(Departed(self._card))

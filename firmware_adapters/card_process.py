@@ -5,30 +5,26 @@ command, nor a card for the one before.
 """
 
 from collections import deque
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from edge.ports import ReaderLost, Reason
 from firmware_adapters.card_records import (
-    MOST_LINE_BYTES,
+    RECORDS,
     Answer,
     Arrived,
     Departed,
     Gone,
     Idle,
     Ready,
+    Record,
     Settings,
     Signal,
     Transmit,
-    decode_line,
-    encode_line,
-    encode_settings,
 )
 from firmware_adapters.cards.errors import CardError, CardFault
-from firmware_adapters.driver_faults import Fault
-from firmware_adapters.driver_process import DriverProcess, DriverStuckError, error_of, start_process
+from firmware_adapters.worker_process import Worker, WorkerStuckError
+from firmware_adapters.worker_process import start_worker as start_any
 
-# Loading a stack takes 0.2 s here and about 2 s from a slow card; opening a PN532 on a serial port 0.5 s more.
-START_DEADLINE_S = 20.0
 # The worker tells every second that it is alive; a card may extend its waiting time to 5 s (ISO/IEC 14443-4 §7.2).
 QUIET_DEADLINE_S = 6.0
 
@@ -38,10 +34,9 @@ Happening = Ready | Idle | Arrived | Departed
 class CardProcess:
     """A running worker."""
 
-    def __init__(self, worker: DriverProcess) -> None:
+    def __init__(self, worker: Worker[Record]) -> None:
         """Take over a worker that has been started."""
         self._worker = worker
-        self._deadline_s = START_DEADLINE_S
         self._later: deque[Happening] = deque()
         self._asked = 0
 
@@ -54,7 +49,7 @@ class CardProcess:
         """Wait for what happens next at the reader.
 
         Raises:
-            DriverEndedError: the worker died.
+            WorkerEndedError: the worker died.
             ReaderError: the reader failed or is stuck, or a library is missing.
         """
         if self._later:
@@ -69,11 +64,11 @@ class CardProcess:
 
         Raises:
             CardError: REMOVED, the card is gone.
-            DriverEndedError, ReaderError: as `next_happening`.
+            WorkerEndedError, ReaderError: as `next_happening`.
         """
         self._asked += 1
         number = self._asked
-        await self._worker.send(encode_line(Transmit(number, card, apdu)))
+        await self._worker.send(Transmit(number, card, apdu))
         while True:
             match await self._next_record():
                 case Answer(to=to, apdu=answer) if to == number:
@@ -89,29 +84,19 @@ class CardProcess:
         """Have the reader show a feedback, when it has something to show it with.
 
         Raises:
-            DriverEndedError: the worker died.
+            WorkerEndedError: the worker died.
         """
-        await self._worker.send(encode_line(Signal(feedback)))
+        await self._worker.send(Signal(feedback))
 
     async def stop(self) -> None:
         """End the worker and wait for its end; a second call does nothing."""
         await self._worker.stop()
 
-    async def _next_record(self) -> Happening | Answer | Gone:
+    async def _next_record(self) -> Record:
         try:
-            record = decode_line(await self._worker.next_line(self._deadline_s))
-        except DriverStuckError as error:
-            if self._deadline_s == QUIET_DEADLINE_S:
-                raise _stuck() from error
-            raise
-        except ValueError as error:
-            raise await self._worker.ended() from error
-        if isinstance(record, Fault):
-            raise error_of(record)
-        if isinstance(record, Transmit | Signal):
-            raise await self._worker.ended()
-        self._deadline_s = QUIET_DEADLINE_S
-        return record
+            return await self._worker.next_record()
+        except WorkerStuckError as error:
+            raise _stuck() from error
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,17 +112,17 @@ class PresentCard:
 
 
 async def start_worker(settings: Settings) -> CardProcess:
-    """Start a worker with `settings` (their file descriptor is chosen here).
+    """Start a worker.
 
     Raises:
         ReaderError: the operating system does not start it.
     """
-    worker = await start_process(
+    worker = await start_any(
         "the card reader's worker",
         "firmware_adapters.card_worker",
-        lambda records_fd: encode_settings(replace(settings, records_fd=records_fd)),
-        most_line_bytes=MOST_LINE_BYTES,
-        takes_commands=True,
+        settings,
+        records=RECORDS,
+        quiet_s=QUIET_DEADLINE_S,
     )
     return CardProcess(worker)
 

@@ -23,9 +23,9 @@ from firmware_adapters.cards.errors import CardFault
 from firmware_adapters.cards.identify import Card, Desk, Identification, identify
 from firmware_adapters.cards.keys import CardKey, CardKeys
 from firmware_adapters.cards.ndef import MOST_MESSAGE
-from firmware_adapters.driver_process import DriverEndedError
 from firmware_adapters.pacing import ReopenPacing
 from firmware_adapters.sealed_store import SealedStore, SealedStoreError, SealFault
+from firmware_adapters.worker_process import WorkerEndedError
 
 # A card at the edge of the field flickers for a tenth of a second; nobody takes one away and brings it back so soon.
 FLICKER_MS = 300
@@ -135,7 +135,7 @@ class CardReader:
         """Show a feedback with LED and buzzer while the card lies there; nothing on readers without."""
         worker = self._worker
         if worker is not None and self._info.capabilities and self._opened.is_set():
-            with contextlib.suppress(DriverEndedError):  # the iteration finds that too, and replaces it
+            with contextlib.suppress(WorkerEndedError):  # the iteration finds that too, and replaces it
                 await worker.signal(feedback.value)
 
     def troubles(self) -> Mapping[str, int]:
@@ -164,15 +164,16 @@ class CardReader:
                 self._presented = (self._presented[0], _now_ms())
             if isinstance(happening, Idle):
                 self._pacing.succeeded()
-        except DriverEndedError as error:
+        except WorkerEndedError as error:
             await self._drop_worker()
             self.statistics.worker_restarts += 1
             self._failed_starts += 1
             if self._failed_starts > MOST_FAILED_STARTS and not self._closing.is_set():
+                terminal = f"firmware_adapters.{self._settings.stack}_terminal"
                 raise ReaderError(
                     Reason.FAULT,
                     what=f"reader {self._info.id}: {error}, {self._failed_starts} times in a row",
-                    remedy="run python -m firmware_adapters.card_worker by hand to see why",
+                    remedy=f"run python -c 'import {terminal}' by hand to see why",
                 ) from error
         return None
 

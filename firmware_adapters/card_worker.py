@@ -1,51 +1,36 @@
-"""A card reader's worker process, started as `python -m firmware_adapters.card_worker SETTINGS`.
+"""A card reader's worker process, started as `python -m firmware_adapters.card_worker DESCRIPTOR`.
 
 It lives apart from the daemon so that a hung or crashing driver costs a tap, not a door.
-Invariant: its file descriptor for records carries nothing else, and it ends when nobody gives orders or reads records.
+Invariant: its socket carries records and nothing else, and it ends when the daemon has.
 """
 
 import contextlib
-import os
 import signal
 import sys
 
-from firmware_adapters.card_loop import Loop, Orders, OrdersEndedError, Terminal
-from firmware_adapters.card_records import Record, Settings, decode_settings, encode_line
-from firmware_adapters.driver_faults import Fault, FaultKind, SourceError
+from firmware_adapters.card_loop import Loop, Terminal
+from firmware_adapters.card_records import ORDERS, Settings
+from firmware_adapters.worker_parent import Parent, ParentGoneError
+from firmware_adapters.worker_records import SourceError, not_installed
 
-_EXTRAS = {"pcsc": "pcsc", "nfc": "nfc"}
 
-
-def main(argument: str) -> None:
-    """Serve the reader that the settings in `argument` name, until its orders end."""
-    settings = decode_settings(argument)
-
-    def tell(record: Record) -> None:
-        rest = encode_line(record)
-        while rest:
-            rest = rest[os.write(settings.records_fd, rest) :]
-
-    with contextlib.suppress(BrokenPipeError, OrdersEndedError):
+def main(descriptor: int) -> None:
+    """Serve the reader that the settings from the socket name, until the daemon is gone."""
+    parent = Parent(descriptor, tell_deadline_s=None)
+    with contextlib.suppress(ParentGoneError):
+        settings = parent.settings(Settings)
         try:
             terminal = _open(settings)
             try:
-                Loop(terminal, Orders(settings.orders_fd), tell).run()
+                Loop(terminal, lambda wait_s: parent.orders(ORDERS, wait_s=wait_s), parent.tell).run()
             except SourceError as error:
-                tell(error.fault)  # before the closing, in which a driver that failed may fail again
+                parent.tell(error.fault)  # before the closing, in which a driver that failed may fail again
             finally:
                 terminal.close()
         except ImportError as error:
-            tell(_not_installed(settings.stack, error))
+            parent.tell(not_installed(settings.stack, error, extra=settings.stack))
         except SourceError as error:
-            tell(error.fault)
-
-
-def _not_installed(stack: str, error: ImportError) -> Fault:
-    return Fault(
-        FaultKind.UNSUPPORTED,
-        f"{stack}: needs the Python package {error.name}, which does not load ({error.msg})",
-        f"install it with: pip install 'doorward[{_EXTRAS[stack]}]'",
-    )
+            parent.tell(error.fault)
 
 
 def _open(settings: Settings) -> Terminal:
@@ -62,4 +47,4 @@ def _open(settings: Settings) -> Terminal:
 if __name__ == "__main__":
     # Ctrl-C reaches the whole terminal group; the daemon ends this process itself, in its own order.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    main(sys.argv[1])
+    main(int(sys.argv[1]))

@@ -10,6 +10,7 @@ from firmware_adapters.claim import ClaimedError, claim
 from firmware_adapters.modbus_bus import Board, BoardError
 from firmware_adapters.relay_records import CONSUMER, Settings
 from firmware_adapters.relay_wires import WireError
+from firmware_adapters.worker_records import FaultKind
 
 
 class ModbusWire:
@@ -31,7 +32,7 @@ class ModbusWire:
         except BoardError as error:
             self.close()
             remedy = "check its supply, wires, address and speed"
-            raise WireError("lost", str(error), remedy=remedy) from error
+            raise WireError(FaultKind.LOST, str(error), remedy=remedy) from error
 
     def set(self, value: int) -> None:
         """Drive the coil."""
@@ -49,4 +50,4 @@ def _claim(settings: Settings) -> socket.socket:
     except ClaimedError as error:
         holder = f"{CONSUMER} {error.pid}"
         what = f"relay {settings.line} of the board {settings.unit} at {settings.chip} is in use by {holder}"
-        raise WireError("busy", what, holder=holder) from error
+        raise WireError(FaultKind.BUSY, what, holder=holder) from error

@@ -17,7 +17,7 @@ import nfc.clf.transport
 import nfc.tag.tt4
 
 from firmware_adapters.card_loop import Found
-from firmware_adapters.driver_faults import Fault, FaultKind, SourceError
+from firmware_adapters.worker_records import Fault, FaultKind, SourceError
 
 # Between two looks for a card: each takes a PN532 about 30 ms for the three kinds, and current for its field.
 LOOK_S: Final = 0.05

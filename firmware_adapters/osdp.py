@@ -169,10 +169,10 @@ class OsdpReader:
             case ReaderError():
                 raise heard
             case Card(bits=bits, data=data):
-                number = card_number(bits, bytes.fromhex(data))
+                number = card_number(bits, data)
                 return [Presentation(self._info.id, Medium.NFC, number, now_ms, form=Form.CARD_NUMBER)]
             case Keys(data=data):
-                pins = self._keypad.press(bytes.fromhex(data), at_ms=now_ms)
+                pins = self._keypad.press(data, at_ms=now_ms)
             case _:
                 pins = self._keypad.expire(at_ms=now_ms)
         return [PinEntry(self._info.id, pin, now_ms) for pin in pins]

@@ -12,11 +12,10 @@ from pathlib import Path
 
 from edge.ports import ReaderError, Reason
 from firmware_adapters.address import Address
-from firmware_adapters.osdp_line import WORKER, fault_error
-from firmware_adapters.osdp_records import RECORDS, KeySet, Secure, Settings
+from firmware_adapters.osdp_line import start_worker
+from firmware_adapters.osdp_records import KeySet, Secure, Settings
 from firmware_adapters.sealed_key import KEY_BYTES, KeyFileError, read_key, write_key
-from firmware_adapters.worker_process import WorkerEndedError, start_worker
-from firmware_adapters.worker_records import Fault, decode, encode
+from firmware_adapters.worker_process import WorkerEndedError
 
 # A reader agrees within a second; people power it on after they have started the command.
 INSTALL_DEADLINE_S = 60.0
@@ -62,16 +61,13 @@ def _pending_key(pending: Path) -> bytes:
 async def _until(
     wanted: type[KeySet | Secure], address: Address, key: bytes, *, install: bool, deadline_s: float
 ) -> None:
-    settings = Settings(
-        address.path, address.options["baud"], [address.options["address"]], [key.hex()], install=install
-    )
+    settings = Settings(address.path, address.options["baud"], [address.options["address"]], (key,), install=install)
     try:
-        worker = await start_worker(WORKER, encode(settings))
+        worker = await start_worker(settings)
         try:
             async with asyncio.timeout(deadline_s):
-                while not isinstance(record := decode(await worker.next_line(), RECORDS), wanted):
-                    if isinstance(record, Fault):
-                        raise fault_error(record)
+                while not isinstance(await worker.next_record(), wanted):
+                    pass
         finally:
             await worker.leave()
     except TimeoutError as error:

@@ -32,10 +32,11 @@ from firmware_adapters.osdp_records import (
 )
 from firmware_adapters.pacing import ReopenPacing
 from firmware_adapters.sealed_key import KeyFileError, read_key
-from firmware_adapters.worker_process import WorkerEndedError, WorkerProcess, start_worker
-from firmware_adapters.worker_records import Fault, decode, encode
+from firmware_adapters.worker_process import Worker, WorkerEndedError
+from firmware_adapters.worker_process import start_worker as start_any
 
-WORKER = "firmware_adapters.osdp_worker"
+# The worker tells that it is alive four times a second (worker_parent.BEAT_S); a loaded small board may pause it.
+BEAT_DEADLINE_S = 3.0
 # A reader that babbles fills no memory: of what nobody takes, the newest counts.
 MOST_WAITING = 64
 CLOSE_DEADLINE_S = 3.0
@@ -113,7 +114,7 @@ class OsdpLine:
         self._states: dict[int, Secure | ReaderError] = {}
         self._locals: dict[int, Local] = {}
         self._pump: asyncio.Task[None] | None = None
-        self._worker: WorkerProcess | None = None
+        self._worker: Worker[Record] | None = None
         self._baud = 0
         self._changed = False
 
@@ -179,7 +180,7 @@ class OsdpLine:
             return
         try:
             for order in orders:
-                await self._worker.send(encode(order))
+                await self._worker.send(order)
         except WorkerEndedError as error:
             raise self._ended(error) from error
 
@@ -201,20 +202,15 @@ class OsdpLine:
     async def _work_once(self, pacing: ReopenPacing) -> None:
         keys = self._keys()
         self._changed = False
-        settings = Settings(self.path, self._baud, list(keys), [key.hex() for key in keys.values()])
         try:
-            self._worker = await start_worker(WORKER, encode(settings))
+            self._worker = await start_worker(Settings(self.path, self._baud, list(keys), tuple(keys.values())))
             while True:
-                record = decode(await self._worker.next_line(), RECORDS)
-                if isinstance(record, Fault):
-                    raise fault_error(record)
+                record = await self._worker.next_record()
                 if isinstance(record, Ready):
                     pacing.succeeded()
                 self._take(record)
         except WorkerEndedError as error:
             raise self._ended(error) from error
-        except ValueError as error:
-            raise self._ended(WorkerEndedError("the worker tells nonsense")) from error
         finally:
             worker, self._worker = self._worker, None
             if worker is not None:
@@ -243,13 +239,13 @@ class OsdpLine:
             case Secure(address):
                 self._tell(address, record)
             case Lost(address, why):
-                self._tell(address, self._loss(address, Why(why)))
+                self._tell(address, self._loss(address, why))
             case Local(address):
                 self._locals[address] = record
                 self._pass_on(address, record)
             case Card(address) | Keys(address) | KeySet(address):
                 self._pass_on(address, record)
-            case Ready() | Beat() | Fault():
+            case Ready() | Beat():
                 pass
 
     def _tell(self, address: int, state: Secure | ReaderError) -> None:
@@ -275,11 +271,15 @@ class OsdpLine:
         )
 
 
-def fault_error(fault: Fault) -> ReaderError:
-    """Turn a worker's last word into the port's error."""
-    reason = Reason(fault.reason)
-    kind = ReaderLost if reason is Reason.LOST else ReaderError
-    return kind(reason, what=fault.what, remedy=fault.remedy)
+async def start_worker(settings: Settings) -> Worker[Record]:
+    """Start the worker of a line.
+
+    Raises:
+        ReaderError: the operating system does not start it.
+    """
+    return await start_any(
+        "the worker", "firmware_adapters.osdp_worker", settings, records=RECORDS, quiet_s=BEAT_DEADLINE_S
+    )
 
 
 _LINES: WeakValueDictionary[str, OsdpLine] = WeakValueDictionary()

@@ -14,29 +14,28 @@ import serial
 from osdp import Channel
 
 from firmware_adapters.osdp_ear import Ear
-from firmware_adapters.worker_records import Fault
+from firmware_adapters.worker_records import Fault, FaultKind
 
 # More than the kernel holds of a serial port.
 _FLUSH_BYTES = 4096
 
-_BUSY = "busy"
-_REASONS = MappingProxyType(
+_KINDS = MappingProxyType(
     {
-        errno.EACCES: "permission",
-        errno.EPERM: "permission",
-        errno.EBUSY: _BUSY,
-        errno.EAGAIN: _BUSY,
-        errno.ENOTTY: "unsupported",
-        errno.EISDIR: "unsupported",
-        errno.EINVAL: "unsupported",
+        errno.EACCES: FaultKind.PERMISSION,
+        errno.EPERM: FaultKind.PERMISSION,
+        errno.EBUSY: FaultKind.BUSY,
+        errno.EAGAIN: FaultKind.BUSY,
+        errno.ENOTTY: FaultKind.UNSUPPORTED,
+        errno.EISDIR: FaultKind.UNSUPPORTED,
+        errno.EINVAL: FaultKind.UNSUPPORTED,
     },
 )
 _REMEDIES = MappingProxyType(
     {
-        "lost": "plug it in, or correct the address; it is opened again by itself",
-        "permission": "give the daemon's user the group that owns the port (usually dialout)",
-        _BUSY: "stop the other program that uses the port; readers of one line share it by themselves",
-        "unsupported": "give the address of a serial port and a speed it has",
+        FaultKind.LOST: "plug it in, or correct the address; it is opened again by itself",
+        FaultKind.PERMISSION: "give the daemon's user the group that owns the port (usually dialout)",
+        FaultKind.BUSY: "stop the other program that uses the port; readers of one line share it by themselves",
+        FaultKind.UNSUPPORTED: "give the address of a serial port and a speed it has",
     },
 )
 
@@ -90,6 +89,6 @@ def port_fault(path: str, error: Exception, *, gone: bool = False) -> Fault:
     number = getattr(error, "errno", None) or 0
     if isinstance(error.__context__, termios.error | OSError) and not number:  # pyserial keeps it to itself
         number = int(error.__context__.args[0])
-    reason = "lost" if gone else _REASONS.get(number, "lost")
+    kind = FaultKind.LOST if gone else _KINDS.get(number, FaultKind.LOST)
     what = f"{path} is gone" if gone else f"{path} cannot be opened ({error})"
-    return Fault(reason, what, _REMEDIES[reason])
+    return Fault(kind, what, _REMEDIES[kind])

@@ -5,12 +5,11 @@ Invariant: a key travels only in `Settings`, through the worker's socket; no rec
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
-from types import MappingProxyType
 from typing import TypeAlias
 
-from firmware_adapters.worker_records import Fault
+from firmware_adapters.worker_records import by_name
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,14 +20,14 @@ class Settings:
         path: the serial port.
         baud: bits a second.
         addresses: of the readers on the line.
-        keys: the secure channel base key of each, hexadecimal.
+        keys: the secure channel base key of each.
         install: give the readers these keys, under the default key of their install mode.
     """
 
     path: str
     baud: int
     addresses: list[int]
-    keys: list[str]
+    keys: tuple[bytes, ...] = field(repr=False)
     install: bool = False
 
 
@@ -61,27 +60,27 @@ class Secure:
 
 @dataclass(frozen=True, slots=True)
 class Lost:
-    """The reader is not (any more); `why` is the value of a `Why`."""
+    """The reader is not (any more)."""
 
     address: int
-    why: str
+    why: Why
 
 
 @dataclass(frozen=True, slots=True)
 class Card:
-    """A card was read: `bits` bits of `data` (hexadecimal)."""
+    """A card was read: `bits` bits of `data`."""
 
     address: int
     bits: int
-    data: str
+    data: bytes = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)
 class Keys:
-    """Keys were pressed (hexadecimal)."""
+    """Keys were pressed."""
 
     address: int
-    data: str
+    data: bytes = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,8 +107,7 @@ class Show:
     command: dict[str, int | str | bool]
 
 
-Record: TypeAlias = Ready | Beat | Secure | Lost | Card | Keys | Local | KeySet | Fault
+Record: TypeAlias = Ready | Beat | Secure | Lost | Card | Keys | Local | KeySet
 
-RECORDS: Mapping[str, type[Record]] = MappingProxyType(
-    {kind.__name__: kind for kind in (Ready, Beat, Secure, Lost, Card, Keys, Local, KeySet, Fault)},
-)
+RECORDS: Mapping[str, type[Record]] = by_name(Ready, Beat, Secure, Lost, Card, Keys, Local, KeySet)
+ORDERS: Mapping[str, type[Show]] = by_name(Show)

@@ -15,6 +15,7 @@ from collections import deque
 from typing import Any
 
 from firmware_adapters.osdp_records import (
+    ORDERS,
     Beat,
     Card,
     Keys,
@@ -27,8 +28,8 @@ from firmware_adapters.osdp_records import (
     Show,
     Why,
 )
-from firmware_adapters.worker_parent import BEAT_S, Parent
-from firmware_adapters.worker_records import Fault, decode, encode
+from firmware_adapters.worker_parent import BEAT_S, Parent, ParentGoneError
+from firmware_adapters.worker_records import not_installed
 
 # How long one turn may wait for orders; the library polls each reader every 50 ms.
 TURN_S = 0.005
@@ -85,7 +86,7 @@ class Line:
         self.port = Port(settings.path, settings.baud, settings.addresses)
         flag = osdp.LibFlag.InstallMode if settings.install else osdp.LibFlag.EnforceSecure
         infos = [
-            osdp.PDInfo(address, self.port, scbk=bytes.fromhex(key), flags=[flag, osdp.LibFlag.EnableNotification])
+            osdp.PDInfo(address, self.port, scbk=key, flags=[flag, osdp.LibFlag.EnableNotification])
             for address, key in zip(settings.addresses, settings.keys, strict=True)
         ]
         self._events: deque[tuple[int, dict[str, Any]]] = deque(maxlen=MOST_EVENTS)
@@ -125,12 +126,12 @@ class Line:
             return  # nothing counts that was not said in the secure channel
         elif event["event"] == kinds.CardRead:
             bits = event.get("length", 8 * len(event["data"]))
-            self._parent.tell(encode(Card(reader.address, bits, event["data"].hex())))
+            self._parent.tell(Card(reader.address, bits, event["data"]))
         elif event["event"] == kinds.KeyPress:
-            self._parent.tell(encode(Keys(reader.address, event["data"].hex())))
+            self._parent.tell(Keys(reader.address, event["data"]))
         elif event["event"] == kinds.Status and event["type"] == self._osdp.StatusReportType.Local:
             tamper, power = bytes(event["report"][:2]).ljust(2, b"\0")
-            self._parent.tell(encode(Local(reader.address, tamper != 0, power != 0)))
+            self._parent.tell(Local(reader.address, tamper != 0, power != 0))
 
     def _note_channel(self, reader: _Reader, event: dict[str, Any]) -> None:
         """Learn from the notifications that no secure channel came of an answer, and that the library has given up."""
@@ -161,9 +162,9 @@ class Line:
 
     def _welcome(self, reader: _Reader) -> None:
         reader.secure, reader.refusals, reader.told = True, 0, None
-        self._parent.tell(encode(Secure(reader.address)))
+        self._parent.tell(Secure(reader.address))
         if self._settings.install:
-            self._parent.tell(encode(KeySet(reader.address)))
+            self._parent.tell(KeySet(reader.address))
         # Readers tell of their case and supply when these change; ask how they stand now.
         status = self._osdp.StatusReportType.Local
         query = {"command": self._osdp.Command.Status, "type": status, "report": b""}
@@ -188,7 +189,7 @@ class Line:
         why = self._why(reader)
         if why is not reader.told and reader.told not in {Why.WRONG_KEY, Why.TWICE}:
             reader.told = why
-            self._parent.tell(encode(Lost(reader.address, why.value)))
+            self._parent.tell(Lost(reader.address, why))
 
     def _why(self, reader: _Reader) -> Why:
         if self.port.ear.twice(reader.address):
@@ -204,46 +205,40 @@ class Line:
 
 
 def serve(settings: Settings, parent: Parent) -> None:
-    """Work the line until the daemon is gone or the port is."""
+    """Work the line until the port is gone.
+
+    Raises:
+        ParentGoneError: the daemon is.
+        ImportError, OSError: as `Line`.
+    """
     line = Line(settings, parent)
-    parent.tell(encode(Ready()))
+    parent.tell(Ready())
     beat_s = time.monotonic()
-    while not parent.gone:
-        for order in parent.lines(wait_s=TURN_S):
-            with contextlib.suppress(ValueError):
-                line.obey(decode(order, {"Show": Show}))
+    while True:
+        for order in parent.orders(ORDERS, wait_s=TURN_S):
+            line.obey(order)
         line.turn()
         if line.port.fault is not None:
-            parent.tell(encode(line.port.fault))
+            parent.tell(line.port.fault)
             return
         if time.monotonic() - beat_s >= BEAT_S:
             beat_s = time.monotonic()
-            parent.tell(encode(Beat()))
+            parent.tell(Beat())
 
 
 def main(descriptor: int) -> None:
     """Take the settings from the socket and work the line they name."""
     parent = Parent(descriptor)
-    try:
-        settings = decode(parent.first_line(), {"Settings": Settings})
-    except ValueError:
-        return
-    try:
-        serve(settings, parent)
-    except ImportError as error:
-        parent.tell(
-            encode(
-                Fault(
-                    "unsupported",
-                    f"OSDP needs the Python package {error.name}, which does not load ({error.msg})",
-                    "install it with: pip install 'doorward[osdp]'",
-                ),
-            ),
-        )
-    except OSError as error:
-        from firmware_adapters.osdp_port import port_fault  # noqa: PLC0415 - after the check for its library
+    with contextlib.suppress(ParentGoneError):
+        settings = parent.settings(Settings)
+        try:
+            serve(settings, parent)
+        except ImportError as error:
+            parent.tell(not_installed("OSDP", error, extra="osdp"))
+        except OSError as error:
+            from firmware_adapters.osdp_port import port_fault  # noqa: PLC0415 - after the check for its library
 
-        parent.tell(encode(port_fault(settings.path, error)))
+            parent.tell(port_fault(settings.path, error))
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ from typing import Any, Final
 from smartcard import scard
 
 from firmware_adapters.card_loop import Found
-from firmware_adapters.driver_faults import Fault, FaultKind, SourceError
+from firmware_adapters.worker_records import Fault, FaultKind, SourceError
 
 ANY: Final = "any"
 """The address of the first reader that pcscd has."""

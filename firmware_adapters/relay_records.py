@@ -5,10 +5,9 @@ Pure, and light: the process loads this but neither the ports nor the core.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from types import MappingProxyType
 from typing import TypeAlias
 
-from firmware_adapters.worker_records import Fault
+from firmware_adapters.worker_records import Fault, by_name
 
 # The name under which the kernel lists who holds a line; the process id follows, so that a successor can be let in.
 CONSUMER = "doorward-lock"
@@ -68,6 +67,5 @@ class Undone:
 Record: TypeAlias = Done | Undone | Fault
 Order: TypeAlias = Energise | Release
 
-RECORDS: Mapping[str, type[Record]] = MappingProxyType({"Done": Done, "Undone": Undone, "Fault": Fault})
-ORDERS: Mapping[str, type[Order]] = MappingProxyType({"Energise": Energise, "Release": Release})
-SETTINGS: Mapping[str, type[Settings]] = MappingProxyType({"Settings": Settings})
+RECORDS: Mapping[str, type[Record]] = by_name(Done, Undone, Fault)
+ORDERS: Mapping[str, type[Order]] = by_name(Energise, Release)

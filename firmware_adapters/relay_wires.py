@@ -16,26 +16,26 @@ from types import MappingProxyType
 from typing import Protocol
 
 from firmware_adapters.relay_records import CONSUMER, Settings
-from firmware_adapters.worker_records import Fault
+from firmware_adapters.worker_records import Fault, FaultKind
 
 # How long a predecessor that lost its daemon may take to let go.
 HANDOVER_S = 1.0
 _WORKER = b"firmware_adapters.relay_worker"
-_REASONS = MappingProxyType(
+_KINDS = MappingProxyType(
     {
-        errno.EBUSY: "busy",
-        errno.EACCES: "permission",
-        errno.EPERM: "permission",
-        errno.ENOENT: "lost",
-        errno.ENODEV: "lost",
+        errno.EBUSY: FaultKind.BUSY,
+        errno.EACCES: FaultKind.PERMISSION,
+        errno.EPERM: FaultKind.PERMISSION,
+        errno.ENOENT: FaultKind.LOST,
+        errno.ENODEV: FaultKind.LOST,
     },
 )
 _REMEDIES = MappingProxyType(
     {
-        "busy": "end the program that holds it, or give the lock another line",
-        "permission": "give the daemon's user the group that owns the chip (usually gpio)",
-        "lost": "correct the chip's path; gpiodetect lists those there are",
-        "unsupported": "give a line of the chip, by number or name; gpioinfo lists them",
+        FaultKind.BUSY: "end the program that holds it, or give the lock another line",
+        FaultKind.PERMISSION: "give the daemon's user the group that owns the chip (usually gpio)",
+        FaultKind.LOST: "correct the chip's path; gpiodetect lists those there are",
+        FaultKind.UNSUPPORTED: "give a line of the chip, by number or name; gpioinfo lists them",
     },
 )
 
@@ -44,15 +44,15 @@ class WireError(Exception):
     """A wire cannot be taken.
 
     Args:
-        reason: the value of a port's reason.
+        kind: the class of the fault.
         what: one clause that names the wire and what is wrong.
         holder: who has it, as the kernel lists it.
     """
 
-    def __init__(self, reason: str, what: str, *, holder: str = "", remedy: str | None = None) -> None:
+    def __init__(self, kind: FaultKind, what: str, *, holder: str = "", remedy: str | None = None) -> None:
         """Make the fault that is told of it; `remedy` where the usual one does not help."""
         super().__init__(what)
-        self.fault = Fault(reason, what, remedy or _REMEDIES[reason])
+        self.fault = Fault(kind, what, remedy or _REMEDIES[kind])
         self.holder = holder
 
 
@@ -194,19 +194,19 @@ def _file_holder(folder: Path, line: str) -> str:
 def _gpio_error(chip: str, line: str, error: Exception) -> WireError:
     if not isinstance(error, OSError) or (error.errno == errno.ENOENT and Path(chip).exists()):
         # The library's ways to say that there is no such number or no such name.
-        return WireError("unsupported", f"{chip} has no line {line}")
+        return WireError(FaultKind.UNSUPPORTED, f"{chip} has no line {line}")
     if error.errno == errno.EBUSY:
         return _busy(Path(chip), line, _consumer(chip, line))
     return _wire_error(Path(chip), line, error)
 
 
 def _busy(chip: Path, line: str, holder: str) -> WireError:
-    return WireError("busy", f"line {line} of {chip} is in use by {holder or 'another program'}", holder=holder)
+    return WireError(FaultKind.BUSY, f"line {line} of {chip} is in use by {holder or 'another program'}", holder=holder)
 
 
 def _wire_error(chip: Path, line: str, error: OSError) -> WireError:
-    reason = _REASONS.get(error.errno or 0, "unsupported")
-    return WireError(reason, f"line {line} of {chip} cannot be taken ({error.strerror or error})")
+    kind = _KINDS.get(error.errno or 0, FaultKind.UNSUPPORTED)
+    return WireError(kind, f"line {line} of {chip} cannot be taken ({error.strerror or error})")
 
 
 def _consumer(chip: str, line: str) -> str:

@@ -12,10 +12,10 @@ import signal
 import sys
 import time
 
-from firmware_adapters.relay_records import ORDERS, SETTINGS, Done, Energise, Order, Settings, Undone
+from firmware_adapters.relay_records import ORDERS, Done, Energise, Order, Settings, Undone
 from firmware_adapters.relay_wires import Wire, WireError, take_wire
-from firmware_adapters.worker_parent import Parent
-from firmware_adapters.worker_records import Fault, decode, encode
+from firmware_adapters.worker_parent import Parent, ParentGoneError
+from firmware_adapters.worker_records import Fault, FaultKind, decode, not_installed
 
 # Nothing has to happen sooner than an order or a deadline; a signal ends the wait.
 IDLE_S = 3600.0
@@ -96,7 +96,7 @@ def serve(relay: Relay, parent: Parent) -> None:
         relay.tick()
         for line in lines:
             order = decode(line, ORDERS)
-            parent.tell(encode(relay.answer(order)))
+            parent.tell(relay.answer(order))
     # Whoever wants to be the successor may ask for the relay now.
     signal.signal(signal.SIGHUP, _end)
     while relay.left_s() is not None:
@@ -112,28 +112,26 @@ def main(descriptor: int) -> None:
     """Take the settings from the socket and hold the relay they name."""
     parent = Parent(descriptor)
     try:
-        settings = decode(parent.first_line(), SETTINGS)
-    except ValueError:
+        settings = parent.settings(Settings)
+    except ParentGoneError:
         return
     try:
         relay = Relay(take_wire(settings, 1 - settings.unlocked), settings)
     except WireError as error:
-        parent.tell(encode(error.fault))
+        parent.tell(error.fault)
         return
     except ImportError as error:
-        what = f"this lock needs the Python package {error.name}, which does not load ({error.msg})"
-        extra = "modbus" if settings.kind == "modbus" else "gpio"
-        parent.tell(encode(Fault("unsupported", what, f"install it with: pip install 'doorward[{extra}]'")))
+        parent.tell(not_installed("this lock", error, extra="modbus" if settings.kind == "modbus" else "gpio"))
         return
     try:
         signal.signal(signal.SIGTERM, _end)
-        parent.tell(encode(Done(0)))
+        parent.tell(Done(0))
         serve(relay, parent)
     except (_Ended, ValueError):
         pass
     except OSError as error:
         what = f"line {settings.line} of {settings.chip} cannot be driven ({error.strerror})"
-        parent.tell(encode(Fault("fault", what, "check the wires and the chip; it is taken again by itself")))
+        parent.tell(Fault(FaultKind.FAULT, what, "check the wires and the chip; it is taken again by itself"))
         return
     relay.secure_at_last()
 

@@ -2,6 +2,9 @@
 
 Invariant: the deadline of an order is kept there; this end only asks, and starts the process anew when it ends, with
 the time that was left: a process that dies during a fire must not lock the door.
+
+Not started by `worker_process.py`: this start blocks until the relay is held, secure, before the daemon has a loop, and
+this process outlives its daemon, in a session of its own, to secure the door at the deadline.
 """
 
 import asyncio
@@ -221,7 +224,7 @@ def _expect(data: bytes, *, number: int) -> None:
     except ValueError as error:
         raise _hung() from error
     if isinstance(record, Fault):
-        raise LockError(Reason(record.reason), what=record.what, remedy=record.remedy)
+        raise LockError(Reason(record.kind.value), what=record.what, remedy=record.remedy)
     if isinstance(record, Undone) and record.number == number:
         remedy = "check its supply and wires; it is secured as soon as it answers"
         raise LockError(Reason.LOST, what=record.what, remedy=remedy)

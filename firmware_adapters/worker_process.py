@@ -1,7 +1,8 @@
-"""The daemon's end of a worker process that holds a device: starts it, talks with it within deadlines, ends it.
+"""The daemon's end of a worker process in which a driver runs: starts it, talks with it within deadlines, ends it.
 
-A driver in C that parses what a stranger's wire sends, or that hangs, lives there: it costs the device, not the door.
-Invariant: a worker that is not heard for a deadline is killed; a socket ends with its daemon, however that ends.
+A driver that parses what a stranger shows or sends, or that hangs, lives there: it costs a reading, and not the door.
+Invariant: a worker that is not heard for a deadline is killed; its socket ends with the daemon, however that ends, and
+the worker with its socket. Must not: log what is said.
 """
 
 import asyncio
@@ -10,35 +11,58 @@ import os
 import signal
 import socket
 import sys
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Generic, TypeVar
 
-from firmware_adapters.worker_records import MAX_RECORD_BYTES
+from edge.ports import ReaderError, ReaderLost, Reason
+from firmware_adapters.worker_records import MAX_RECORD_BYTES, Fault, FaultKind, decode, encode
 
-# Loading a library takes 0.1 s here and a second from a slow card.
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+# Loading a library takes at most 0.4 s here and 3 s from a slow card; opening a PN532 on a serial port 0.5 s more.
 START_DEADLINE_S = 20.0
-# A worker tells that it is alive four times a second (worker_parent.BEAT_S); a loaded small board may pause it.
-BEAT_DEADLINE_S = 3.0
+# A worker that does not take an order of a few hundred bytes is stuck: a socket holds 200 KiB.
 SEND_DEADLINE_S = 2.0
+# A killed process is gone at once, unless its driver holds it.
 END_DEADLINE_S = 1.0
+
+_Record = TypeVar("_Record", bound="DataclassInstance")
 
 
 class WorkerEndedError(Exception):
-    """The worker process died or had to be killed."""
+    """The worker process died or had to be killed; a new one can take over."""
 
 
-class WorkerProcess:
-    """A running worker."""
+class WorkerStuckError(WorkerEndedError):
+    """The worker, which had been at work, was silent or deaf for its deadline, and was killed."""
+
+
+class Worker(Generic[_Record]):
+    """A running worker.
+
+    `deadline_s` is how long its next record may take. Each record sets it to the usual one; whoever takes a record
+    after which less is due says so.
+    """
 
     def __init__(
         self,
+        name: str,
         process: asyncio.subprocess.Process,
         reader: asyncio.StreamReader,
         writer: asyncio.StreamWriter,
+        *,
+        records: Mapping[str, type[_Record]],
+        quiet_s: float,
     ) -> None:
-        """Take over a worker that has been started."""
+        """Take over a worker that has been started; see `start_worker`."""
+        self._name = name
         self._process = process
         self._reader = reader
         self._writer = writer
-        self._deadline_s = START_DEADLINE_S
+        self._records: Mapping[str, type[_Record | Fault]] = {**records, Fault.__name__: Fault}
+        self._quiet_s = quiet_s
+        self.deadline_s = START_DEADLINE_S
         self._pidfd = -1
         with contextlib.suppress(ProcessLookupError):
             self._pidfd = os.pidfd_open(process.pid)
@@ -48,43 +72,48 @@ class WorkerProcess:
         """Return the worker's process id."""
         return self._process.pid
 
-    async def next_line(self) -> bytes:
-        """Wait for the next record, as long as the worker may take to give it.
+    async def next_record(self) -> _Record:
+        """Wait for the next record, as long as the worker may take to give it. A wait that is cancelled loses nothing.
 
         Raises:
-            WorkerEndedError: it died, or hung and was killed.
+            WorkerStuckError: it was at work, said nothing for the usual deadline and was killed.
+            WorkerEndedError: it died, or hung elsewhere or talked nonsense and was killed.
+            ReaderError: the device failed, or a library is missing.
         """
         try:
-            async with asyncio.timeout(self._deadline_s):
+            async with asyncio.timeout(self.deadline_s):
                 line = await self._reader.readuntil(b"\n")
+            record: _Record | Fault = decode(line, self._records)
         except TimeoutError as error:
-            await self.stop()
-            raise WorkerEndedError("the worker hung and was killed") from error
-        except (asyncio.IncompleteReadError, asyncio.LimitOverrunError, OSError) as error:
-            await self.stop()
-            raise WorkerEndedError(f"the worker ended (code {self._process.returncode})") from error
-        self._deadline_s = BEAT_DEADLINE_S
-        return line
+            raise await self._hung(at_work=self.deadline_s == self._quiet_s) from error
+        except (asyncio.IncompleteReadError, asyncio.LimitOverrunError, OSError, ValueError) as error:
+            raise await self._ended() from error
+        if isinstance(record, Fault):
+            kind = ReaderLost if record.kind is FaultKind.LOST else ReaderError
+            raise kind(Reason(record.kind.value), what=record.what, remedy=record.remedy)
+        self.deadline_s = self._quiet_s
+        return record
 
-    async def send(self, line: bytes) -> None:
-        """Give the worker one line.
+    async def send(self, order: "DataclassInstance") -> None:
+        """Give the worker an order.
 
         Raises:
-            WorkerEndedError: it is gone, or takes nothing.
+            WorkerStuckError: it does not take it, and was killed.
+            WorkerEndedError: it has died.
         """
         try:
             async with asyncio.timeout(SEND_DEADLINE_S):
-                self._writer.write(line)
+                self._writer.write(encode(order))
                 await self._writer.drain()
-        except (TimeoutError, OSError) as error:
-            raise WorkerEndedError("the worker takes no orders") from error
+        except TimeoutError as error:
+            raise await self._hung(at_work=True) from error
+        except OSError as error:
+            raise await self._ended() from error
 
     async def leave(self) -> None:
         """Let the worker end in its own order: it finds its socket closed. Kill it when it does not."""
         self._writer.transport.abort()
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(END_DEADLINE_S):
-                await self._process.wait()
+        await self._wait()
         await self.stop()
 
     async def stop(self) -> None:
@@ -92,21 +121,48 @@ class WorkerProcess:
         self._writer.transport.abort()
         # Not Process.kill(): that may reap the process before the event loop does, and lose its code.
         if self._pidfd >= 0:
-            with contextlib.suppress(ProcessLookupError):
+            with contextlib.suppress(ProcessLookupError):  # it has ended; its code is still to be fetched below
                 signal.pidfd_send_signal(self._pidfd, signal.SIGKILL)
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(END_DEADLINE_S):
-                await self._process.wait()
+        await self._wait()
         pidfd, self._pidfd = self._pidfd, -1
         if pidfd >= 0:
             os.close(pidfd)
 
+    async def _wait(self) -> None:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(END_DEADLINE_S):
+                await self._process.wait()
 
-async def start_worker(module: str, settings: bytes) -> WorkerProcess:
-    """Start `python -m module` and give it its settings, one line, through its socket: arguments are for all to see.
+    async def _hung(self, *, at_work: bool) -> WorkerEndedError:
+        await self.stop()
+        return (WorkerStuckError if at_work else WorkerEndedError)(f"{self._name} hung and was killed")
+
+    async def _ended(self) -> WorkerEndedError:
+        await self.leave()  # its code is told, and it may still be on its way out
+        return WorkerEndedError(f"{self._name} ended (code {self._process.returncode})")
+
+
+async def start_worker(
+    name: str,
+    module: str,
+    settings: "DataclassInstance",
+    *,
+    records: Mapping[str, type[_Record]],
+    quiet_s: float,
+    environment: Mapping[str, str] | None = None,
+) -> Worker[_Record]:
+    """Start `python -m module` and give it its settings through its socket: arguments are for all to see.
+
+    Args:
+        name: for people, as in "the camera's worker".
+        module: its one argument is the descriptor of its socket (`worker_parent.Parent`).
+        settings: its first line.
+        records: what it may tell besides a `Fault`, by name.
+        quiet_s: how long it may be silent once it is at work.
+        environment: added to the daemon's own.
 
     Raises:
-        WorkerEndedError: the operating system does not start it.
+        ReaderError: the operating system does not start it.
     """
     with contextlib.ExitStack() as undo:
         ours, theirs = socket.socketpair()
@@ -115,6 +171,7 @@ async def start_worker(module: str, settings: bytes) -> WorkerProcess:
         # Whatever ends this early: a worker whose socket is closed ends by itself.
         on_failure = undo.enter_context(contextlib.ExitStack())
         on_failure.callback(writer.transport.abort)
+        writer.write(encode(settings))
         try:
             process = await asyncio.create_subprocess_exec(
                 sys.executable,
@@ -126,10 +183,13 @@ async def start_worker(module: str, settings: bytes) -> WorkerProcess:
                 stdout=asyncio.subprocess.DEVNULL,
                 stderr=asyncio.subprocess.DEVNULL,
                 pass_fds=(theirs.fileno(),),
+                env=os.environ | dict(environment or {}),
             )
         except OSError as error:
-            raise WorkerEndedError(f"the worker cannot be started ({error.strerror})") from error
-        worker = WorkerProcess(process, reader, writer)
-        await worker.send(settings)
+            raise ReaderError(
+                Reason.FAULT,
+                what=f"{name} cannot be started ({error.strerror})",
+                remedy="free memory or raise the limit of processes",
+            ) from error
         on_failure.pop_all()
-    return worker
+    return Worker(name, process, reader, writer, records=records, quiet_s=quiet_s)

@@ -345,9 +345,9 @@ async def test_two_speeds_on_one_line_are_told(bench: OsdpBench):
 def test_what_nobody_takes_is_bounded_and_the_newest_counts(tmp_path: Path):
     member = Member(1, tmp_path / "1.key", "reader-1", talks=True)
     for number in range(10 * MOST_WAITING):
-        member.hear(Card(1, number, ""))
+        member.hear(Card(1, number, b""))
     assert len(member.waiting) == MOST_WAITING
-    assert member.waiting[-1] == Card(1, 10 * MOST_WAITING - 1, "")
+    assert member.waiting[-1] == Card(1, 10 * MOST_WAITING - 1, b"")
 
 
 @pytest.mark.parametrize("mode", [0o640, 0o604, 0o700])

@@ -1,4 +1,4 @@
-"""A worker that misbehaves as its argument says: `python -m tests.support.odd_worker KIND:DESCRIPTOR`."""
+"""A card reader's worker that misbehaves as the stack in its settings says; run with the descriptor of its socket."""
 
 from __future__ import annotations
 
@@ -6,34 +6,46 @@ import os
 import sys
 import threading
 
-from firmware_adapters.card_records import Answer, Arrived, Departed, Gone, Ready, Signal, Transmit, encode_line
+from firmware_adapters.card_records import (
+    ORDERS,
+    Answer,
+    Arrived,
+    Departed,
+    Gone,
+    Ready,
+    Settings,
+    Signal,
+    Transmit,
+)
+from firmware_adapters.worker_parent import Parent
 
 
-def main(argument: str) -> None:
+def main(descriptor: int) -> None:
     """Misbehave."""
-    kind, _, descriptor = argument.partition(":")
-    records = int(descriptor)
-    os.write(records, encode_line(Ready()))
-    match kind:
+    parent = Parent(descriptor, tell_deadline_s=None)
+    settings = parent.settings(Settings)
+    parent.tell(Ready())
+    match settings.stack:
         case "garbage":
-            os.write(records, b"nobody says so\n")
+            os.write(parent.fileno(), b"nobody says so\n")
         case "orders":
-            os.write(records, encode_line(Signal("granted")))
+            parent.tell(Signal("granted"))
         case "endless":
-            os.write(records, b"x" * 200_000)
+            os.write(parent.fileno(), b"x" * 200_000)
         case "ends":
             sys.exit(7)
         case "late":  # what is left over from another exchange comes before the answer, and a new card with it
-            sys.stdin.buffer.readline()
+            while not parent.orders(ORDERS, wait_s=60.0):
+                pass
             for said in (Answer(99, b"\x6f\x00"), Gone(98), Ready(), Departed(1), Arrived(2, b"\x04", speaks=True)):
-                os.write(records, encode_line(said))
-            os.write(records, encode_line(Answer(1, b"\x90\x00")))
+                parent.tell(said)
+            parent.tell(Answer(1, b"\x90\x00"))
         case "asks":
-            os.write(records, encode_line(Transmit(1, 1, b"")))
+            parent.tell(Transmit(1, 1, b""))
         case _:  # deaf and silent
             pass
     threading.Event().wait()
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    main(int(sys.argv[1]))

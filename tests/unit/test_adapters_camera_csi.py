@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from firmware_adapters.camera_csi import csi_frames, luma
-from firmware_adapters.driver_faults import FaultKind, SourceError
 from firmware_adapters.qr_decode import decode_frame
+from firmware_adapters.worker_records import FaultKind, SourceError
 from tests.support.images import HEIGHT, WIDTH, code, frame_with
 from tests.support.readers import PICAMERA2
 

@@ -19,8 +19,8 @@ from firmware_adapters.camera_frames import (
     to_gray,
     video_frames,
 )
-from firmware_adapters.driver_faults import FaultKind, SourceError
 from firmware_adapters.qr_decode import decode_frame
+from firmware_adapters.worker_records import FaultKind, SourceError
 from tests.support.images import HEIGHT, WIDTH, background, code, frame_with, png
 
 if TYPE_CHECKING:

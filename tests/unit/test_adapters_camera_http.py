@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from firmware_adapters.camera_http import MAX_HEAD_BYTES, READ_BYTES, http_frames
-from firmware_adapters.driver_faults import Fault, FaultKind, SourceError
 from firmware_adapters.mjpeg_parts import MAX_PART_BYTES
 from firmware_adapters.qr_decode import decode_frame
+from firmware_adapters.worker_records import Fault, FaultKind, SourceError
 from tests.support.images import code, frame_with
 from tests.support.mjpeg import BOUNDARY, NetworkCamera, jpeg, part
 from tests.support.waiting import DEADLINE_S

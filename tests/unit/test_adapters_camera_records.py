@@ -15,9 +15,11 @@ from hypothesis import strategies as st
 from edge.ports import Reason
 from firmware_adapters.camera_loop import watch
 from firmware_adapters.camera_records import (
-    MAX_RECORD_BYTES,
+    ORDERS,
+    RECORDS,
     Begun,
     Idle,
+    Keep,
     Kept,
     Ready,
     Record,
@@ -26,16 +28,20 @@ from firmware_adapters.camera_records import (
     SourceKind,
     Unchanged,
     Unreadable,
-    decode_record,
-    decode_settings,
-    encode_record,
-    encode_settings,
 )
-from firmware_adapters.camera_worker import Questions, main
-from firmware_adapters.driver_faults import Fault, FaultKind, SourceError
+from firmware_adapters.worker_records import (
+    MAX_RECORD_BYTES,
+    Fault,
+    FaultKind,
+    SourceError,
+    by_name,
+    decode,
+    encode,
+)
 from tests.support.images import code, frame_with, png
+from tests.support.worker_bench import WorkerBench
 
-RECORDS: list[Record] = [
+SAID: list[Record] = [
     Ready(zbar=True),
     Begun("frame-1.png"),
     Begun("näme with \n a line end.png"),
@@ -45,7 +51,6 @@ RECORDS: list[Record] = [
     Unreadable(),
     Idle(),
     Kept(4),
-    Fault(FaultKind.LOST, "it is gone", "plug it in"),
 ]
 
 
@@ -54,21 +59,24 @@ def settings(folder: Path, **changes: object) -> Settings:
     return Settings(**({"place": str(folder)} | usual | changes))  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("record", RECORDS, ids=lambda record: type(record).__name__)
+@pytest.mark.parametrize("record", SAID, ids=lambda record: type(record).__name__)
 def test_a_record_is_one_line_and_comes_back(record: Record):
-    line = encode_record(record)
+    line = encode(record)
     assert line.endswith(b"\n")
     assert line.count(b"\n") == 1
-    assert decode_record(line) == record
+    assert decode(line, RECORDS) == record
 
 
 def test_the_largest_record_fits_its_bound():
     codes = tuple(bytes([number]) * 2953 for number in range(8))
-    assert len(encode_record(Seen(2**53, codes, ignored=10**6, fallback=False))) < MAX_RECORD_BYTES
+    assert len(encode(Seen(2**53, codes, ignored=10**6, fallback=False))) < MAX_RECORD_BYTES
 
 
-def test_settings_come_back(tmp_path: Path):
-    assert decode_settings(encode_settings(settings(tmp_path, after="a.png"))) == settings(tmp_path, after="a.png")
+def test_settings_and_orders_come_back(tmp_path: Path):
+    given_settings = settings(tmp_path, after="a.png")
+    assert decode(encode(given_settings), by_name(Settings)) == given_settings
+    keep = Keep(os.fsdecode(b"/pictures/\xff and \n"))
+    assert decode(encode(keep), ORDERS) == keep
 
 
 _value = st.none() | st.integers() | st.text(max_size=5) | st.lists(st.text(max_size=5), max_size=2)
@@ -81,7 +89,7 @@ _almost = st.fixed_dictionaries(
 @given(st.one_of(st.binary(), _value.map(json.dumps).map(str.encode), _almost.map(json.dumps).map(str.encode)))
 def test_any_line_is_a_record_or_a_value_error(line: bytes):
     try:
-        decode_record(line)
+        decode(line, {**RECORDS, "Fault": Fault})
     except ValueError:
         return
 
@@ -168,22 +176,6 @@ def test_pictures_are_kept_when_they_are_asked_for_between_two_frames(
     assert len(list(tmp_path.glob("event-*.jpg"))) == count
 
 
-def test_of_the_wishes_for_pictures_the_last_counts_and_half_a_one_waits():
-    read_fd, write_fd = os.pipe()
-    questions = Questions(read_fd)
-    assert questions.next() is None
-    os.write(write_fd, b"/first\n/second\n/thi")
-    assert questions.next() == Path("/second")
-    assert questions.next() is None
-    os.write(write_fd, b"rd\n")
-    assert questions.next() == Path("/third")
-    os.close(write_fd)
-    assert questions.next() is None
-    os.close(read_fd)
-    assert questions.next() is None
-    assert Questions(None).next() is None
-
-
 def test_every_kind_of_source_is_watched():
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
@@ -206,18 +198,21 @@ def test_a_video_device_is_watched_where_the_settings_name_one():
 
 
 def test_the_process_tells_a_source_that_fails_and_ends(tmp_path: Path):
-    read_fd, write_fd = os.pipe()
-    main(encode_settings(settings(tmp_path / "none", records_fd=write_fd)))
-    os.close(write_fd)
-    with os.fdopen(read_fd, "rb") as records:
-        ready, fault = (decode_record(line) for line in records)
-    assert isinstance(ready, Ready)
-    assert isinstance(fault, Fault)
-    assert fault.kind is FaultKind.LOST
+    with WorkerBench("firmware_adapters.camera_worker", settings(tmp_path / "none")) as worker:
+        assert isinstance(worker.next(RECORDS), Ready)
+        fault = worker.next(by_name(Fault))
+        assert fault.kind is FaultKind.LOST
+        with pytest.raises(EOFError):
+            worker.next(RECORDS)
 
 
-def test_the_process_ends_when_nobody_reads_its_records(tmp_path: Path):
-    read_fd, write_fd = os.pipe()
-    os.close(read_fd)
-    main(encode_settings(settings(tmp_path, records_fd=write_fd)))
-    os.close(write_fd)
+def test_of_the_wishes_for_pictures_the_last_counts_and_the_process_ends_with_its_daemon(tmp_path: Path):
+    (tmp_path / "1.png").write_bytes(png(frame_with(code("KEPT"))))
+    with WorkerBench("firmware_adapters.camera_worker", settings(tmp_path, after="", pictures=True)) as worker:
+        while not isinstance(worker.next(RECORDS), Seen):
+            pass
+        worker.send(encode(Keep(str(tmp_path / "first"))) + encode(Keep(str(tmp_path / "second"))))
+        while not isinstance(kept := worker.next(RECORDS), Kept):
+            pass
+    assert kept == Kept(1)
+    assert [each.name for each in tmp_path.glob("*.jpg")] == ["second-1.jpg"]
