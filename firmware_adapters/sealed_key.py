@@ -1,6 +1,7 @@
 """Keys of devices on the wire: one file a key, which nobody but the daemon's user can read.
 
 The file has the key in hexadecimal and nothing else. It is named in a device address; the key never is.
+Unlike a secret of `sealed_store.py`, it lies where a person says, as text that a person may bring from elsewhere.
 Invariant: a file that others may read is refused, and a key is never half written.
 """
 

@@ -1,5 +1,6 @@
 """The device's sealed store: secrets of its readers, each in a file that only the daemon's user may read.
 
+Unlike a key file (`sealed_key.py`), a secret has a name and no path, is bytes, and may be put in under sudo.
 Invariant: a secret that others may read is refused, not used. Must not: print, log or compare a secret.
 """
 
