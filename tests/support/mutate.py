@@ -5,7 +5,7 @@ mutmut itself collects the tests again for each mutant, which takes longer than 
 
 Invariants: a mutant is killed by a test that fails, or by using ten times the processor time that all its tests take;
 whatever else ends a mutant's process is a fault of this program and ends the run. Each result is on disk as soon as it
-is known, in `mutants/results.jsonl`. What lives is accepted only where `accepted_mutants.toml` says why.
+is known, in `mutants/results.jsonl`. Only those are left out that `accepted_mutants.toml` says why to accept.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ GRACE_S = 5
 ACCEPTED_FILE = Path(__file__).with_name("accepted_mutants.toml")
 RESULTS_FILE = "results.jsonl"
 
-KILLED, SURVIVED, TIMED_OUT, UNREACHED = "killed", "survived", "timed out", "no test reaches it"
+KILLED, SURVIVED, TIMED_OUT, UNREACHED, ACCEPTED = "killed", "survived", "timed out", "no test reaches it", "accepted"
 _EXIT_CODES = {0: SURVIVED, 41: KILLED}
 _KILLED_CODE = 41
 
@@ -256,20 +256,18 @@ def read_accepted() -> Accepted:
 
 
 def _report(modules: list[str], found: list[Result]) -> int:
-    """Print what became of the mutants; 1 when one lives that nobody accepted."""
-    accepted = read_accepted()
+    """Print what became of the mutants; 1 when one lives."""
     left = 0
     for module in modules:
         of_module = [result for result in found if result.mutant.rpartition(".")[0] == module]
         counts = Counter(result.state for result in of_module)
         lives = [change_of(result.mutant) for result in of_module if result.state in {SURVIVED, UNREACHED}]
-        unexplained = [change for change in lives if change not in accepted]
-        left += len(unexplained)
-        for function, change in unexplained:
+        left += len(lives)
+        for function, change in lives:
             sys.stdout.write(f"\n{function}\n{change}\n")
         sys.stdout.write(
             f"{module}: {len(of_module)} mutants: {counts[KILLED]} killed, {counts[TIMED_OUT]} timed out, "
-            f"{len(lives) - len(unexplained)} accepted, {len(unexplained)} live\n"
+            f"{counts[ACCEPTED]} accepted, {len(lives)} live\n"
         )
         sys.stdout.flush()
     return int(left > 0)
@@ -289,6 +287,9 @@ def main() -> int:
         mutants = _generate(asked.modules)
         if asked.survivors:
             mutants = _earlier_survivors(mutants)
+        accepted = read_accepted()
+        judged = {mutant: change_of(mutant) in accepted for mutant in mutants}
+        mutants = [mutant for mutant, may_live in judged.items() if not may_live]
         home = Path.cwd()
         os.chdir("mutants")
         forked = Forked(mutants, asked.children, Path.cwd() / RESULTS_FILE)
@@ -297,7 +298,8 @@ def main() -> int:
         if code not in (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED):
             return int(code)
         os.chdir(home)
-        left = _report(asked.modules, forked.found)
+        may_live = [Result(mutant, ACCEPTED) for mutant, lives in judged.items() if lives]
+        left = _report(asked.modules, [*forked.found, *may_live])
     sys.stdout.write(f"mutate: {monotonic() - began:.0f} s\n")
     return left
 
