@@ -6,6 +6,7 @@ called.
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from typing import TYPE_CHECKING, cast
 
@@ -23,6 +24,7 @@ from tests.vectors.parts.status import NEXT as NEXT_LIST
 from tests.vectors.parts.status import USUAL as USUAL_LIST
 from tests.vectors.parts.trusts import USUAL as USUAL_TRUST
 from tests.wire.formats import FORMATS, PLAIN, SIGNED
+from tests.wire.spec_pages import FOLDER
 from wire.batch import MAX_ACKNOWLEDGEMENT_BYTES, MAX_BATCH_BYTES, seal_acknowledgement, seal_batch
 from wire.codec import Value, encode
 from wire.command import MAX_COMMAND_BYTES, seal_command
@@ -64,6 +66,21 @@ _LIMITS = {
     "reply": MAX_REPLY_BYTES,
     "pinned": MAX_PINNED_BYTES,
 }
+_PAGES = {
+    "batch": "sync",
+    "acknowledgement": "sync",
+    "command": "command",
+    "pass": "pass",
+    "presentation": "presentation",
+    "status": "status-list",
+    "delta": "status-list",
+    "trust": "trust",
+    "policy": "policy",
+    "roster": "roster",
+    "roster_delta": "roster",
+    "reply": "mqtt",
+}
+"""Which pages of docs/spec show an example."""
 _WRITTEN: dict[str, Callable[[], bytes]] = {
     "batch": lambda: seal_batch(
         device=DEVICE_ID, epoch=EPOCH, first=_ENDLESS, events=[encode_event(GRANTED)], signer=DEVICE
@@ -181,3 +198,20 @@ def test_trust_file_that_cannot_be_encoded_is_named():
 
 def test_every_message_has_a_limit_and_a_table():
     assert {*SIGNED, *PLAIN} == set(_LIMITS)
+
+
+@pytest.mark.parametrize("name", _PAGES)
+def test_members_are_called_as_the_page_shows_them(name: str):
+    members = {path: member for path, member in FORMATS[name].members.items() if member.absent == member.name}
+    deep = 2 if name == "policy" else 1  # its settings stand in the page, too
+    named = {(path[-1], member.name.rpartition(".")[2]) for path, member in members.items() if len(path) <= deep}
+    assert named
+    shown = _shown(name)
+    assert [each for each in named if not any(each[0] == key and each[1].startswith(word) for key, word in shown)] == []
+
+
+def _shown(name: str) -> set[tuple[int, str]]:
+    """Keys and names of members in the examples of a page, "iat, ms" as "iat"."""
+    text = (FOLDER / f"{_PAGES[name]}.md").read_text()
+    found = re.findall(r"/ ([^/]+) / (-?\d+):", text)
+    return {(int(key), re.sub(r"[ -]", "_", shown.partition(",")[0]).lower()) for shown, key in found}
