@@ -63,6 +63,7 @@ from wire.policy import (
     Window,
     open_policy,
     seal_policy,
+    unverified_policy,
 )
 from wire.presentation import MAX_PRESENTATION_BYTES, parse_presented, seal_presentation
 from wire.status_delta import MAX_DELTA_BYTES, MAX_FLIPS, StatusDelta, make_delta, open_delta, seal_delta
@@ -225,6 +226,19 @@ def test_policy_of_more_bytes_is_neither_written_nor_read():
     with pytest.raises(WireError) as refused:
         open_policy(bytes(MAX_POLICY_BYTES + 1), POLICY.public_key)
     assert _reason(refused) == (WireReason.TOO_LARGE, "policy")
+
+
+def test_policy_that_is_shown_before_anybody_verified_it_is_as_bounded():
+    data = seal_policy(USUAL_POLICY, STRANGER)
+    assert unverified_policy(data) == USUAL_POLICY
+    for wrong, reason in (
+        (bytes(MAX_POLICY_BYTES + 1), WireReason.TOO_LARGE),
+        (bytes(MAX_POLICY_BYTES), WireReason.WRONG_TYPE),
+        (b"", WireReason.EMPTY),
+    ):
+        with pytest.raises(WireError) as refused:
+            unverified_policy(wrong)
+        assert _reason(refused) == (reason, "policy")
 
 
 def test_one_level_or_schedule_more_is_refused():
