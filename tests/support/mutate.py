@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import fcntl
+import gc
 import json
 import os
 import resource
@@ -41,6 +42,8 @@ if TYPE_CHECKING:
 
 FACTOR = 10
 EXAMPLES = 20
+OFTEN, QUICK_S = 40, 0.2
+"""How many of the tests that killed most come first, if they take no longer."""
 GRACE_S = 5
 """Processor time that a mutant gets in any case: what it breaks may cost the test that notices."""
 ACCEPTED_FILE = Path(__file__).with_name("accepted_mutants.toml")
@@ -77,6 +80,7 @@ class Forked:
     seconds: dict[pytest.Item, float] = field(default_factory=dict)
     reached_by: dict[str, set[pytest.Item]] = field(default_factory=lambda: defaultdict(set))
     killers: dict[str, list[pytest.Item]] = field(default_factory=lambda: defaultdict(list))
+    kills: Counter[pytest.Item] = field(default_factory=Counter)
     found: list[Result] = field(default_factory=list)
     running: dict[int, tuple[str, int]] = field(default_factory=dict)
 
@@ -92,6 +96,8 @@ class Forked:
     def pytest_runtestloop(self, session: pytest.Session) -> bool:
         """Take the place of pytest's own loop."""
         self._run_unmutated(session.items)
+        gc.collect()
+        gc.freeze()  # or each process would copy every page as soon as it counts what is no longer used
         for number, mutant in enumerate(self.mutants):
             while len(self.running) >= self.children:
                 self._reap()
@@ -127,10 +133,12 @@ class Forked:
         self.running[child] = mutant, read
 
     def _in_order(self, function: str) -> list[pytest.Item]:
-        """The tests that reach a function: first those that killed a mutant of it, then the quickest."""
+        """The tests that reach a function: those that killed a mutant of it, those that killed most, the quickest."""
         killers = self.killers[function]
-        quickest = sorted(self.reached_by[function].difference(killers), key=self.seconds.__getitem__)
-        return [*killers, *quickest]
+        others = self.reached_by[function].difference(killers)
+        often = sorted((item for item in others if self.kills[item]), key=self.kills.__getitem__, reverse=True)
+        best = [item for item in often if self.seconds[item] < QUICK_S][:OFTEN]
+        return [*killers, *best, *sorted(others.difference(best), key=self.seconds.__getitem__)]
 
     def _reap(self) -> None:
         child, status = os.wait()
@@ -146,6 +154,7 @@ class Forked:
         self._note(Result(mutant, ended, told))
         function = mangled_name_from_mutant_name(mutant)
         found = [item for item in self.reached_by[function] if item.nodeid == told]
+        self.kills.update(found)
         self.killers[function] = found + [item for item in self.killers[function] if item.nodeid != told]
 
     def _note(self, result: Result) -> None:
