@@ -171,12 +171,6 @@ def test_a_pressed_button_never_holds_a_door_that_is_to_rest_unlocked(mode: Door
 
 
 @pytest.mark.parametrize("mode", [DoorMode.LOCKED, DoorMode.BLOCKED, DoorMode.LOCKED_DOWN])
-def test_a_machine_that_was_just_switched_on_secures_its_door():
-    """Its monotonic clock may begin at 0."""
-    state, effects = step(resting(Mode.UNLOCKED), Trigger.POLICY, at(-MONOTONIC_MS))
-    assert (state.mode, moves(effects)) == (Mode.LOCKED, [Secure()])
-
-
 @pytest.mark.parametrize(("free", "trigger"), [(Mode.UNLOCKED, Trigger.POLICY), (Mode.LOCKED_OPEN, Trigger.FIRE_RESET)])
 def test_a_free_door_is_not_secured_while_somebody_presses(free: Mode, trigger: Trigger, mode: DoorMode):
     state, _ = on_line(resting(free), InputLine.REX, LineState.ACTIVE, at())
@@ -415,3 +409,9 @@ def test_deadlines_that_passed_together_are_all_carried_out():
 def test_a_door_at_rest_has_no_deadline():
     assert next_deadline_ms(CLOSED_DOOR) is None
     assert on_time(CLOSED_DOOR, at(10**9)) == (CLOSED_DOOR, ())
+
+
+def test_a_machine_that_was_just_switched_on_secures_its_door():
+    """Its monotonic clock may begin at 0."""
+    state, effects = step(resting(Mode.UNLOCKED), Trigger.POLICY, at(-MONOTONIC_MS))
+    assert (state.mode, moves(effects)) == (Mode.LOCKED, [Secure()])
