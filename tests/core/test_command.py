@@ -345,6 +345,7 @@ def test_a_flood_hides_no_command_that_is_carried_out_and_none_that_is_taken_bac
     state, effects = handle(state, PolicyReplaced(policy(DoorSettings(mode=DoorMode.BLOCKED)), None), NOW)
     _, effects = handle(state, CommandDurable(opened(UNLOCK), 5), NOW)
     assert [type(effect) for effect in effects] == [Record]
+    assert drafts(effects)[0].credential == opened(UNLOCK).command_id
 
 
 def test_a_flood_of_commands_hides_no_tap_and_one_of_taps_no_command():

@@ -159,6 +159,12 @@ def test_while_the_time_is_not_known_the_strongest_demand_of_any_hour_counts(clo
     assert minimum_assurance(rules, HERE, clock) is expected
 
 
+@pytest.mark.parametrize(("clock", "admitted"), [(ClockState.TRUSTED, True), (ClockState.SUSPECT, False)])
+def test_a_tap_meets_the_demand_of_any_hour_while_the_time_is_not_known(clock: ClockState, *, admitted: bool):
+    found = outcome(verified(printed()), hours((2, Assurance.ROTATING)), instant(clock=clock))
+    assert isinstance(found, Granted) if admitted else found == (Step.ASSURANCE, Reason.ASSURANCE_TOO_LOW)
+
+
 # --- 12 access levels ------------------------------------------------------------------------------------------
 
 
