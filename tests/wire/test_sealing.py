@@ -87,6 +87,8 @@ _REFUSED: dict[str, tuple[Callable[[], object], WireReason, str]] = {
         WireReason.MISSING_FIELD,
         "pass.cnf",
     ),
+    "presentation of no CBOR": (lambda: _present(b"\x1c"), WireReason.NOT_CBOR, "pass"),
+    "presentation of too much": (lambda: _present(bytes(449)), WireReason.TOO_LARGE, "pass"),
     "presentation of something else": (lambda: _present(encode([1])), WireReason.WRONG_TYPE, "pass"),
     "presentation to a place that is none": (
         lambda: _present(USUAL_PASS_BYTES, audience="Library"),
