@@ -5,7 +5,7 @@ mutmut itself collects the tests again for each mutant, which takes longer than 
 
 Invariants: a mutant is killed by a test that fails, or by using ten times the processor time that all its tests take;
 whatever else ends a mutant's process is a fault of this program and ends the run. Each result is on disk as soon as it
-is known, in `mutants/results.jsonl`. What lives is accepted only where `accepted_mutants.toml` says why.
+is known, in `mutants/results.jsonl`. Only those are left out that `accepted_mutants.toml` says why to accept.
 """
 
 from __future__ import annotations
@@ -20,7 +20,8 @@ import signal
 import sys
 import tomllib
 from collections import Counter, defaultdict
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from hashlib import sha256
 from pathlib import Path
 from time import monotonic, process_time
 from typing import TYPE_CHECKING, NoReturn
@@ -45,18 +46,24 @@ GRACE_S = 5
 ACCEPTED_FILE = Path(__file__).with_name("accepted_mutants.toml")
 RESULTS_FILE = "results.jsonl"
 
-KILLED, SURVIVED, TIMED_OUT, UNREACHED = "killed", "survived", "timed out", "no test reaches it"
+KILLED, SURVIVED, TIMED_OUT, UNREACHED, ACCEPTED = "killed", "survived", "timed out", "no test reaches it", "accepted"
 _EXIT_CODES = {0: SURVIVED, 41: KILLED}
 _KILLED_CODE = 41
 
 
 @dataclass(frozen=True)
 class Result:
-    """What became of a mutant; `killer` is a test's id."""
+    """What became of a mutant.
+
+    Attributes:
+        killer: the id of the test that failed.
+        source: which text of the module it was a mutant of.
+    """
 
     mutant: str
     state: str
     killer: str = ""
+    source: str = ""
 
 
 @dataclass
@@ -66,6 +73,7 @@ class Forked:
     mutants: list[str]
     children: int
     results: Path
+    sources: dict[str, str]
     seconds: dict[pytest.Item, float] = field(default_factory=dict)
     reached_by: dict[str, set[pytest.Item]] = field(default_factory=lambda: defaultdict(set))
     killers: dict[str, list[pytest.Item]] = field(default_factory=lambda: defaultdict(list))
@@ -141,6 +149,7 @@ class Forked:
         self.killers[function] = found + [item for item in self.killers[function] if item.nodeid != told]
 
     def _note(self, result: Result) -> None:
+        result = replace(result, source=self.sources[_module_of(result.mutant)])
         self.found.append(result)
         with self.results.open("a") as file:
             file.write(json.dumps(vars(result)) + "\n")
@@ -206,13 +215,27 @@ def _alone() -> Iterator[None]:
         yield
 
 
-def _earlier_survivors(mutants: list[str]) -> list[str]:
-    """The mutants whose last result on record is that they lived."""
-    last = {}
-    for line in Path("mutants", RESULTS_FILE).read_text().splitlines():
+def _module_of(mutant: str) -> str:
+    return mutant.rpartition(".")[0]
+
+
+def source_of(module: str) -> str:
+    """Tell which text of a module its mutants were made of."""
+    return sha256(Path(*module.split(".")).with_suffix(".py").read_bytes()).hexdigest()[:12]
+
+
+def _on_record(mutants: list[str]) -> list[Result]:
+    """The last results of mutants that were killed here, as far as their module is still the same."""
+    last: dict[str, Result] = {}
+    record = Path("mutants", RESULTS_FILE)
+    for line in record.read_text().splitlines() if record.exists() else ():
         result = Result(**json.loads(line))
-        last[result.mutant] = result.state
-    return [mutant for mutant in mutants if last.get(mutant) in {SURVIVED, UNREACHED}]
+        last[result.mutant] = result
+    sources = {module: source_of(module) for module in {_module_of(mutant) for mutant in mutants}}
+    known = (last[mutant] for mutant in mutants if mutant in last)
+    return [
+        each for each in known if each.state in {KILLED, TIMED_OUT} and each.source == sources[_module_of(each.mutant)]
+    ]
 
 
 def change_of(mutant: str) -> tuple[str, str]:
@@ -256,20 +279,18 @@ def read_accepted() -> Accepted:
 
 
 def _report(modules: list[str], found: list[Result]) -> int:
-    """Print what became of the mutants; 1 when one lives that nobody accepted."""
-    accepted = read_accepted()
+    """Print what became of the mutants; 1 when one lives."""
     left = 0
     for module in modules:
-        of_module = [result for result in found if result.mutant.rpartition(".")[0] == module]
+        of_module = [result for result in found if _module_of(result.mutant) == module]
         counts = Counter(result.state for result in of_module)
         lives = [change_of(result.mutant) for result in of_module if result.state in {SURVIVED, UNREACHED}]
-        unexplained = [change for change in lives if change not in accepted]
-        left += len(unexplained)
-        for function, change in unexplained:
+        left += len(lives)
+        for function, change in lives:
             sys.stdout.write(f"\n{function}\n{change}\n")
         sys.stdout.write(
             f"{module}: {len(of_module)} mutants: {counts[KILLED]} killed, {counts[TIMED_OUT]} timed out, "
-            f"{len(lives) - len(unexplained)} accepted, {len(unexplained)} live\n"
+            f"{counts[ACCEPTED]} accepted, {len(lives)} live\n"
         )
         sys.stdout.flush()
     return int(left > 0)
@@ -281,23 +302,29 @@ def main() -> int:
     parser.add_argument("modules", nargs="+", metavar="MODULE", help="edge.core.policy, wire.codec …")
     parser.add_argument("--tests", nargs="+", default=["tests/core"], metavar="PATH", help="default: tests/core")
     parser.add_argument("--slow", action="store_true", help="put them to the slow and fuzz tests too")
-    parser.add_argument("--survivors", action="store_true", help="only the mutants that lived when last run here")
+    parser.add_argument("--rest", action="store_true", help="only the mutants that no run here has killed yet")
     parser.add_argument("--children", type=int, default=os.cpu_count())
     asked = parser.parse_args()
     began = monotonic()
     with _alone():
         mutants = _generate(asked.modules)
-        if asked.survivors:
-            mutants = _earlier_survivors(mutants)
+        before = _on_record(mutants) if asked.rest else []
+        done = {result.mutant for result in before}
+        mutants = [mutant for mutant in mutants if mutant not in done]
+        accepted = read_accepted()
+        judged = {mutant: change_of(mutant) in accepted for mutant in mutants}
+        mutants = [mutant for mutant, may_live in judged.items() if not may_live]
+        sources = {module: source_of(module) for module in asked.modules}
         home = Path.cwd()
         os.chdir("mutants")
-        forked = Forked(mutants, asked.children, Path.cwd() / RESULTS_FILE)
+        forked = Forked(mutants, asked.children, Path.cwd() / RESULTS_FILE, sources)
         marks = "not project" if asked.slow else "not slow and not fuzz and not project"
         code = pytest.main(["--rootdir=.", "-q", "-m", marks, "-p", "no:cacheprovider", *asked.tests], plugins=[forked])
         if code not in (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED):
             return int(code)
         os.chdir(home)
-        left = _report(asked.modules, forked.found)
+        may_live = [Result(mutant, ACCEPTED) for mutant, lives in judged.items() if lives]
+        left = _report(asked.modules, [*before, *forked.found, *may_live])
     sys.stdout.write(f"mutate: {monotonic() - began:.0f} s\n")
     return left
 
