@@ -194,6 +194,13 @@ def test_delta_with_the_most_changes_is_read():
     assert open_delta(data, STATUS.public_key).flips == flips
 
 
+@pytest.mark.parametrize(("gap", "written"), [(127, "7f"), (128, "8001"), (2**14 - 1, "ff7f"), (2**14, "808001")])
+def test_gap_is_written_in_as_few_bytes_as_hold_it(gap: int, written: str):
+    data = seal_delta(_delta((gap,)), STATUS)
+    assert encode(bytes.fromhex(written)) in data
+    assert open_delta(data, STATUS.public_key).flips == (gap,)
+
+
 def test_delta_with_one_change_more_is_not_written():
     with pytest.raises(WireError) as refused:
         seal_delta(_delta(tuple(range(MAX_FLIPS + 1))), STATUS)
