@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import hmac
 import tracemalloc
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -23,10 +24,12 @@ from wire.roster import (
     MAX_ENTRIES,
     MAX_LEVEL_SETS,
     MAX_ROSTER_BYTES,
+    IdentifierForm,
     PinVerifiers,
     Roster,
     RosterEntry,
     content_hash,
+    identifier_key,
     make_roster,
     open_roster,
     pack_record,
@@ -292,15 +295,38 @@ def test_rosters_that_differ_too_much_make_no_delta():
     with pytest.raises(WireError) as refused:
         make_roster_delta(replace(USUAL, pins=b"", records=b""), replace(_large(MAX_CHANGES + 1), version=99))
     assert refused.value.reason is WireReason.OUT_OF_RANGE  # other level sets
-    first = replace(_large(0), version=1)
+    none, most, more = (_large(count) for count in (0, MAX_CHANGES, MAX_CHANGES + 1))
+    for old, new in ((none, more), (more, none)):
+        with pytest.raises(WireError) as refused:
+            make_roster_delta(replace(old, version=1), new)
+        assert _reason(refused) == (WireReason.TOO_LARGE, "roster_delta")
+    assert make_roster_delta(replace(none, version=1), most).changes == MAX_CHANGES
+
+
+def test_a_delta_with_the_most_changes_is_read_and_one_change_more_is_not_written():
+    removals = b"".join(map(_key, range(MAX_CHANGES)))
+    most = replace(make_roster_delta(USUAL, replace(USUAL, version=99)), removals=removals)
+    assert open_roster_delta(seal_roster_delta(most, POLICY), POLICY.public_key) == most
     with pytest.raises(WireError) as refused:
-        make_roster_delta(first, _large(MAX_CHANGES + 1))
+        seal_roster_delta(replace(most, upserts=record(_key(MAX_CHANGES))), POLICY)
     assert _reason(refused) == (WireReason.TOO_LARGE, "roster_delta")
+
+
+def test_a_delta_may_lead_from_the_first_version():
+    first = replace(USUAL, version=1)
+    assert apply_roster_delta(first, _travelled(first, replace(NEXT, version=2))) == replace(NEXT, version=2)
+
+
+@pytest.mark.parametrize("length", [1, 64])
+def test_an_identifier_has_1_to_64_bytes(length: int):
+    expected = hmac.digest(PEPPER, b"\x01" + bytes(length), "sha256")[:16]
+    assert identifier_key(PEPPER, IdentifierForm.BARCODE, bytes(length)) == expected
 
 
 def test_a_delta_does_not_lead_beyond_what_a_roster_holds():
     full = _large(MAX_ENTRIES)
     delta = make_roster_delta(full, replace(full, version=99))
+    assert apply_roster_delta(full, delta).count == MAX_ENTRIES
     with pytest.raises(WireError) as refused:
         apply_roster_delta(full, replace(delta, upserts=record(b"\xff" * 16)))
     assert _reason(refused) == (WireReason.OUT_OF_RANGE, "roster_delta.upserts")
