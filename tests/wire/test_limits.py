@@ -147,8 +147,12 @@ def test_no_more_is_inflated_than_the_list_says():
             -65537: array(num(0), num(41), num(2)),
         }
     )
+    data = sign1(header, claims, STATUS, ExternalAad.STATUS_LIST)
+    tracemalloc.start()
     with pytest.raises(WireError) as refused:
-        open_status_list(sign1(header, claims, STATUS, ExternalAad.STATUS_LIST), STATUS.public_key)
+        open_status_list(data, STATUS.public_key)
+    assert tracemalloc.get_traced_memory()[1] < 1 << 20
+    tracemalloc.stop()
     assert _reason(refused) == (WireReason.OUT_OF_RANGE, "status.lst")
 
 
