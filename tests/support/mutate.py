@@ -5,7 +5,7 @@ mutmut itself collects the tests again for each mutant, which takes longer than 
 
 Invariants: a mutant is killed by a test that fails, or by using ten times the processor time that all its tests take;
 whatever else ends a mutant's process is a fault of this program and ends the run. Each result is on disk as soon as it
-is known, in `mutants/results.jsonl`. Only those are left out that `accepted_mutants.toml` says why to accept.
+is known, in `mutants/results.jsonl`. What lives is accepted only where `accepted_mutants.toml` says why.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ GRACE_S = 5
 ACCEPTED_FILE = Path(__file__).with_name("accepted_mutants.toml")
 RESULTS_FILE = "results.jsonl"
 
-KILLED, SURVIVED, TIMED_OUT, UNREACHED, ACCEPTED = "killed", "survived", "timed out", "no test reaches it", "accepted"
+KILLED, SURVIVED, TIMED_OUT, UNREACHED = "killed", "survived", "timed out", "no test reaches it"
 _EXIT_CODES = {0: SURVIVED, 41: KILLED}
 _KILLED_CODE = 41
 
@@ -280,17 +280,19 @@ def read_accepted() -> Accepted:
 
 def _report(modules: list[str], found: list[Result]) -> int:
     """Print what became of the mutants; 1 when one lives."""
+    accepted = read_accepted()
     left = 0
     for module in modules:
         of_module = [result for result in found if _module_of(result.mutant) == module]
         counts = Counter(result.state for result in of_module)
         lives = [change_of(result.mutant) for result in of_module if result.state in {SURVIVED, UNREACHED}]
-        left += len(lives)
-        for function, change in lives:
+        unexplained = [change for change in lives if change not in accepted]
+        left += len(unexplained)
+        for function, change in unexplained:
             sys.stdout.write(f"\n{function}\n{change}\n")
         sys.stdout.write(
             f"{module}: {len(of_module)} mutants: {counts[KILLED]} killed, {counts[TIMED_OUT]} timed out, "
-            f"{counts[ACCEPTED]} accepted, {len(lives)} live\n"
+            f"{len(lives) - len(unexplained)} accepted, {len(unexplained)} live\n"
         )
         sys.stdout.flush()
     return int(left > 0)
@@ -311,9 +313,6 @@ def main() -> int:
         before = _on_record(mutants) if asked.rest else []
         done = {result.mutant for result in before}
         mutants = [mutant for mutant in mutants if mutant not in done]
-        accepted = read_accepted()
-        judged = {mutant: change_of(mutant) in accepted for mutant in mutants}
-        mutants = [mutant for mutant, may_live in judged.items() if not may_live]
         sources = {module: source_of(module) for module in asked.modules}
         home = Path.cwd()
         os.chdir("mutants")
@@ -323,8 +322,7 @@ def main() -> int:
         if code not in (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED):
             return int(code)
         os.chdir(home)
-        may_live = [Result(mutant, ACCEPTED) for mutant, lives in judged.items() if lives]
-        left = _report(asked.modules, [*before, *forked.found, *may_live])
+        left = _report(asked.modules, [*before, *forked.found])
     sys.stdout.write(f"mutate: {monotonic() - began:.0f} s\n")
     return left
 
