@@ -312,6 +312,11 @@ def test_a_delta_with_the_most_changes_is_read_and_one_change_more_is_not_writte
     assert _reason(refused) == (WireReason.TOO_LARGE, "roster_delta")
 
 
+def test_a_delta_carries_more_than_a_few_entries_with_pins():
+    delta = _travelled(replace(_large(0), version=1), _large(100, pin=2))
+    assert (delta.changes, len(delta.pins)) == (100, 100 * PIN_BYTES)
+
+
 def test_a_delta_may_lead_from_the_first_version():
     first = replace(USUAL, version=1)
     assert apply_roster_delta(first, _travelled(first, replace(NEXT, version=2))) == replace(NEXT, version=2)
