@@ -266,6 +266,22 @@ def test_rows_are_checked_to_the_last():
         assert refused.value.field == field
 
 
+def test_rows_are_checked_where_one_batch_of_them_ends():
+    good = _large(5_000)
+    for place in range(4_094, 4_098):
+        twice = good.records[: place * RECORD_BYTES] + good.records[(place - 1) * RECORD_BYTES : -RECORD_BYTES]
+        with pytest.raises(WireError) as refused:
+            seal_roster(replace(good, records=twice), POLICY)
+        assert _reason(refused) == (WireReason.NOT_CANONICAL, "roster.records")
+
+
+def test_a_duress_pin_that_is_not_named_is_found_behind_entries_without_pins():
+    assert [USUAL.records[place] for place in range(26, len(USUAL.records), RECORD_BYTES)] == [2, 0, 1]
+    with pytest.raises(WireError) as refused:
+        seal_roster(replace(USUAL, pins=USUAL.pins[:-1] + b"\x01"), POLICY)
+    assert _reason(refused) == (WireReason.NOT_CANONICAL, "roster.pins")
+
+
 @pytest.mark.parametrize("count", [0, 1, 2, 255, 256, 257, 511, 512, 65_535, 65_536])
 def test_level_sets_are_named_up_to_the_last(count: int):
     for number in (0, 1, 254, 255, 256, 257, 510, 511, 512, 65_534, 65_535):

@@ -292,4 +292,5 @@ def test_keys_of_a_bundle_are_found_by_id_and_purpose():
 
 
 def test_delta_applies_to_the_list_that_it_was_made_from():
-    assert apply_delta(USUAL_LIST, make_delta(USUAL_LIST, NEXT)) == NEXT
+    for newer in (NEXT, replace(NEXT, ttl_s=NEXT.ttl_s + 1)):
+        assert apply_delta(USUAL_LIST, make_delta(USUAL_LIST, newer)) == newer
