@@ -165,7 +165,7 @@ STATUS: Final[Members] = {
         "status.sub",
         {
             _OUT: ["", "urn:doorward:status:" + "u" * 39, "urn:doorward:status::0"],
-            _VALUE: ["urn:doorward:status:north-campus:1"],
+            _VALUE: ["urn:doorward:status:north-campus:1", "urn:doorward:status:north-campus:0:0"],
             _ALPHABET: ["urn:doorward:status:North:0"],
         },
     ),

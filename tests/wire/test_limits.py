@@ -5,7 +5,7 @@ from __future__ import annotations
 import tracemalloc
 import zlib
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import pytest
 
@@ -34,8 +34,9 @@ from tests.vectors.parts.passes import LARGEST as LARGEST_PASS
 from tests.vectors.parts.passes import USUAL as USUAL_PASS
 from tests.vectors.parts.policies import USUAL as USUAL_POLICY
 from tests.vectors.parts.status import USUAL as USUAL_LIST
+from tests.wire.formats import FORMATS
 from wire.batch import open_batch, seal_batch
-from wire.codec import MAX_TIME_S, MAX_UINT, decode, encode, head
+from wire.codec import MAX_TIME_S, MAX_UINT, Value, decode, encode, head
 from wire.command_list import CommandList, encode_command_list, parse_command_list
 from wire.envelope import parse_envelope, parse_key_header, seal
 from wire.errors import WireError, WireReason
@@ -146,9 +147,35 @@ def test_no_more_is_inflated_than_the_list_says():
             -65537: array(num(0), num(41), num(2)),
         }
     )
+    data = sign1(header, claims, STATUS, ExternalAad.STATUS_LIST)
+    tracemalloc.start()
     with pytest.raises(WireError) as refused:
-        open_status_list(sign1(header, claims, STATUS, ExternalAad.STATUS_LIST), STATUS.public_key)
+        open_status_list(data, STATUS.public_key)
+    assert tracemalloc.get_traced_memory()[1] < 1 << 20
+    tracemalloc.stop()
     assert _reason(refused) == (WireReason.OUT_OF_RANGE, "status.lst")
+
+
+def test_list_and_delta_may_be_kept_for_a_second():
+    brief = replace(USUAL_LIST, ttl_s=1)
+    assert open_status_list(seal_status_list(brief, STATUS), STATUS.public_key) == brief
+    delta = replace(make_delta(USUAL_LIST, replace(USUAL_LIST, sequence=42)), ttl_s=1)
+    assert open_delta(seal_delta(delta, STATUS), STATUS.public_key) == delta
+
+
+def test_list_is_compressed_as_far_as_zlib_goes():
+    assert encode({"bits": 1, "lst": zlib.compress(USUAL_LIST.bits, 9)})[1:] in seal_status_list(USUAL_LIST, STATUS)
+
+
+def test_compressed_list_of_one_byte_is_cut():
+    with pytest.raises(WireError) as refused:
+        FORMATS["status"].read(_status_token(b"\x78"))
+    assert _reason(refused) == (WireReason.OUT_OF_RANGE, "status.lst")
+
+
+def _status_token(compressed: bytes) -> bytes:
+    claims = cast("dict[int | str, Value]", FORMATS["status"].claims)
+    return FORMATS["status"].write(encode({**claims, 65533: {"bits": 1, "lst": compressed}}))
 
 
 def test_index_beyond_the_list_counts_as_revoked():
@@ -169,6 +196,13 @@ def test_delta_with_the_most_changes_is_read():
     data = seal_delta(_delta(flips), STATUS)
     assert len(data) <= MAX_DELTA_BYTES
     assert open_delta(data, STATUS.public_key).flips == flips
+
+
+@pytest.mark.parametrize(("gap", "written"), [(127, "7f"), (128, "8001"), (2**14 - 1, "ff7f"), (2**14, "808001")])
+def test_gap_is_written_in_as_few_bytes_as_hold_it(gap: int, written: str):
+    data = seal_delta(_delta((gap,)), STATUS)
+    assert encode(bytes.fromhex(written)) in data
+    assert open_delta(data, STATUS.public_key).flips == (gap,)
 
 
 def test_delta_with_one_change_more_is_not_written():
@@ -327,6 +361,13 @@ def test_protected_header_has_at_most_64_bytes():
         with pytest.raises(WireError) as refused:
             parse_key_header(b"\x1c" * length, "message")
         assert _reason(refused) == (reason, "message")
+
+
+def test_payload_of_a_presentation_has_at_most_128_bytes():
+    for length, reason in ((128, WireReason.NOT_CBOR), (129, WireReason.TOO_LARGE)):
+        with pytest.raises(WireError) as refused:
+            parse_presented(FORMATS["presentation"].write(b"\x1c" * length))
+        assert _reason(refused) == (reason, "presentation")
 
 
 # --- shortest and longest parts ----------------------------------------------------------------------------
