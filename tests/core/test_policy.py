@@ -102,6 +102,10 @@ def test_an_emergency_pass_still_needs_an_access_level():
     assert outcome(holder(kind=PassKind.EMERGENCY, levels=()), rules) == (Step.ACCESS, Reason.UNAUTHORIZED)
 
 
+def test_nobody_says_when_a_printed_pass_was_shown():
+    assert verified(printed()).signed_at_s == 0
+
+
 # --- 11 assurance ----------------------------------------------------------------------------------------------
 
 
