@@ -7,6 +7,7 @@ Must not: know which door is open or who stands there; a display tells the class
 import asyncio
 import contextlib
 from collections.abc import Mapping
+from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Final, TypeAlias
 
@@ -17,12 +18,6 @@ from edge.ports import Display, PortError
 
 Rows: TypeAlias = tuple[str, ...]
 
-SHOWN_S: Final = 3.0
-"""As an OSDP reader shows its text: long enough to be read, gone when the next person steps up."""
-RENEWED_S: Final = 60.0
-"""What stands at rest is written again so often: a display that was without power for a moment fills by itself."""
-SHOW_DEADLINE_S: Final = 2.0
-"""An adapter gives up after one second; this bounds one that does not."""
 MOST_WAITING: Final = 4
 """Feedback that waits for one display; older feedback is of no use to anyone."""
 
@@ -43,6 +38,24 @@ TEXTS: Final[Mapping[Feedback, Rows]] = MappingProxyType(
 _log: Final = structlog.get_logger()
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Times:
+    """How long things stand on a display.
+
+    Attributes:
+        shown_s: feedback: as an OSDP reader shows its text, long enough to be read, gone for the next person.
+        renewed_s: what stands at rest, before it is written again: a display that was without power fills by itself.
+        deadline_s: in which it has to be shown; an adapter gives up after one second, this bounds one that does not.
+    """
+
+    shown_s: float = 3.0
+    renewed_s: float = 60.0
+    deadline_s: float = 2.0
+
+
+_USUAL: Final = Times()
+
+
 class Screen:
     """One display, and what is to stand on it.
 
@@ -50,10 +63,19 @@ class Screen:
         display: the device.
         rest: the rows that stand there when nobody was answered for a while.
         readers: the ids of the readers whose feedback is shown; empty for all of them.
+        times: how long each stands there.
     """
 
-    def __init__(self, display: Display, *, rest: Rows, readers: frozenset[str] = frozenset()) -> None:
+    def __init__(
+        self,
+        display: Display,
+        *,
+        rest: Rows,
+        readers: frozenset[str] = frozenset(),
+        times: Times = _USUAL,
+    ) -> None:
         self.display = display
+        self._times = times
         self._rest = rest
         self._readers = readers
         self._waiting: asyncio.Queue[Feedback | None] = asyncio.Queue(MOST_WAITING)
@@ -74,10 +96,10 @@ class Screen:
 
     async def drive(self) -> None:
         """Show feedback as it comes, and what stands at rest a while after it; runs until cancelled."""
-        stays_s = RENEWED_S
+        stays_s = self._times.renewed_s
         while True:
             feedback = await self._next(stays_s)
-            stays_s = RENEWED_S if feedback is None else SHOWN_S
+            stays_s = self._times.renewed_s if feedback is None else self._times.shown_s
             with contextlib.suppress(PortError):  # a display that is gone is reported by its hold
                 await self._show(self._rest if feedback is None else TEXTS[feedback])
 
@@ -90,7 +112,7 @@ class Screen:
 
     async def _show(self, rows: Rows) -> None:
         try:
-            async with asyncio.timeout(SHOW_DEADLINE_S):
+            async with asyncio.timeout(self._times.deadline_s):
                 await self.display.show(rows)
         except TimeoutError:
-            _log.error("display_stuck", display=self.display.info.id, deadline_s=SHOW_DEADLINE_S)
+            _log.error("display_stuck", display=self.display.info.id, deadline_s=self._times.deadline_s)
