@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from edge.config import DisplayConfig, render_config
+from edge.core.effects import Feedback
 from edge.screens import TEXTS
 from tests.edge.test_daemon_devices import devices
 from tests.support.daemon_door import Door, make_door, running
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from edge.core.effects import Feedback
 
 TAPS = 20
 # What is asked of every feedback, and what a machine with other work is given.
@@ -49,15 +49,11 @@ def rows(display: PlugDisplay) -> list[str]:
     return told[-1]["rows"] if told else []
 
 
-def row(feedback: Feedback) -> str:
-    return TEXTS[feedback][0]
-
-
 async def test_the_answer_stands_there_for_a_while_and_the_doors_name_else(door: Door, display: PlugDisplay):
     async with running(door):
         await until(lambda: rows(display) == ["main", ""])
         await door.scan_until(door.code(), kind="ACCESS_GRANTED")
-        await until(lambda: rows(display) == ["WELCOME", "Please come in"])
+        await until(lambda: rows(display) == [*TEXTS[Feedback.GRANTED]])
         await until(lambda: rows(display) == ["main", ""])
         stamps = [each["monotonic_ns"] for each in display.told()][-2:]
         assert stamps[1] - stamps[0] > 2.5e9
@@ -83,6 +79,25 @@ async def test_a_display_that_goes_and_comes_back_is_journaled_once_each_and_tol
         assert (known["display"]["health"], known["display"]["note"]) == ("well", "")
         lost = [each for each in await door.events() if each["kind"] == "READER_LOST"]
         assert len(lost) == 1
+
+
+async def test_a_display_that_hangs_is_cut_off_and_keeps_no_tap_waiting(door: Door, display: PlugDisplay):
+    async with running(door):
+        await until(lambda: rows(display) == ["main", ""])
+        await door.scan_until(door.code(), kind="ACCESS_GRANTED")
+        display.hang()
+        taps = 1
+        while not (lost := [each for each in await door.events() if each["kind"] == "READER_LOST"]):
+            seq = await door.last_seq()
+            door.scan(door.code(taps + 1))
+            await door.seen(after=seq, kind="ACCESS_GRANTED")
+            taps += 1
+        assert [each["reader"] for each in lost] == ["at-the-door"]
+        assert taps > 3  # all within the second after which it is cut off
+        await until(lambda: door.energised() == taps)
+        display.resume()
+        await door.seen(kind="READER_RESTORED", reader="at-the-door")
+        await until(lambda: rows(display) == ["main", ""])
 
 
 async def test_feedback_stands_there_within_50_ms_of_the_decision(door: Door, display: PlugDisplay):

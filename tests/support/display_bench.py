@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -65,20 +66,30 @@ class PlugDisplay:
         fresh.symlink_to(os.ttyname(slave))
         arguments = [sys.executable, "-m", _PEER, str(master), self._commands, str(self._told)]
         self._told.unlink(missing_ok=True)
-        # The peer holds both ends: nobody at ours is no error to it, and when it dies the line hangs up.
-        self._process = subprocess.Popen(arguments, pass_fds=(master, slave))
-        for end in (master, slave):
-            os.close(end)
+        # The peer alone holds its end: when it dies the line hangs up. While nobody held ours, it would read an error.
+        self._process = subprocess.Popen(arguments, pass_fds=(master,))
+        os.close(master)
+        self._ours = slave
         fresh.replace(self.link)
 
     def unplug(self) -> None:
         self._process.kill()
         self._process.wait()
         self.link.unlink(missing_ok=True)
+        if self._ours >= 0:
+            os.close(self._ours)
+            self._ours = -1
 
-    def pause(self) -> None:
-        """Have it take nothing."""
+    def hang(self) -> None:
+        """Have it take nothing, with a line that is full already."""
         self._process.send_signal(signal.SIGSTOP)
+        os.set_blocking(self._ours, False)
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                os.write(self._ours, b" " * 1024)
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                os.write(self._ours, b" ")
 
     def resume(self) -> None:
         self._process.send_signal(signal.SIGCONT)
