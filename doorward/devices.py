@@ -12,9 +12,11 @@ from typing import Final
 
 from doorward.diag import Answer
 from edge.config import EdgeConfig
-from edge.ports import LineState
+from edge.ports import LineState, Reason
+from firmware_adapters.address import Address
 from firmware_adapters.catalogue import AdapterError, AddressFault, Kind, check, named_wires, open_display, open_reader
 from provisioning.detect import Suggestion, pcscd_socket
+from provisioning.nfc_readers import READERS
 
 
 class Health(Enum):
@@ -32,6 +34,8 @@ class Health(Enum):
 
 _UNWELL: Final = frozenset({Health.LOST, Health.FAULT, Health.OTHER, Health.NOT_INSTALLED})
 _KINDS: Final = {"reader": Kind.READER, "lock": Kind.LOCK, "inputs": Kind.INPUTS, "display": Kind.DISPLAY}
+_GONE: Final = frozenset({Reason.LOST.value, Reason.DEADLINE.value})
+"""Why a reader is lost when it is not there; for every other reason it is there and cannot be used."""
 _STATES: Final = {"opening": Health.OPENING, "open": Health.WELL, "lost": Health.LOST}
 
 
@@ -73,11 +77,12 @@ def as_the_daemon_says(devices: Iterable[Device], status: Answer) -> list[Device
 
 def unconfigured(found: Iterable[Suggestion], devices: Iterable[Device]) -> list[Device]:
     """Give what is plugged in and stands in no address of the configuration."""
-    used = {place for each in devices for place in _places(each)}
+    addresses = [check(_KINDS[each.kind], each.url) for each in devices if each.url is not None]
+    used = {place for each in addresses for place in _places(each)}
     return [
         Device(each.found.value, None, each.url, health=Health.UNCONFIGURED, note=each.name or str(each.path))
         for each in found
-        if each.path.resolve() not in used
+        if each.path.resolve() not in used and not any(_names_on_usb(address, each) for address in addresses)
     ]
 
 
@@ -119,16 +124,28 @@ def _lock_can(url: str) -> tuple[str, ...]:
     return (f"fail-{fail}",) if fail else ()
 
 
-def _places(device: Device) -> set[Path]:
+def _places(address: Address) -> set[Path]:
     """Give the device files that an address stands for."""
-    if device.url is None:
-        return set()
-    address = check(_KINDS[device.kind], device.url)
     if address.scheme == "pcsc":
         return {pcscd_socket().resolve()}
     if address.scheme == "camera" and address.path.isdigit():
         return {Path(f"/dev/video{address.path}").resolve()}
     return {Path(address.path).resolve()} if address.path.startswith("/") and not address.host else set()
+
+
+def _names_on_usb(address: Address, found: Suggestion) -> bool:
+    """Tell whether an address stands for an NFC reader on USB.
+
+    `nfc:usb` is whichever nfcpy takes first, so it stands for them all; `pcsc:` for those that pcscd has.
+    """
+    if found.usb_id is None:
+        return False
+    if address.scheme == "pcsc":
+        return READERS[found.usb_id].pcsc is not None
+    vendor, product = (f"{each:04x}" for each in found.usb_id)
+    bus, number = found.path.parts[-2:]
+    names = {"usb", f"usb:{vendor}", f"usb:{vendor}:{product}", f"usb:{bus}:{number}"}
+    return address.scheme == "nfc" and address.path.lower() in names
 
 
 # --- what the daemon says ------------------------------------------------------------------------------------
@@ -151,7 +168,16 @@ def _judged_by_id(device: Device, told: Sequence[Answer]) -> Device:
     if of_daemon is None or of_daemon["url"] != device.url:
         return _other(device, None if of_daemon is None else of_daemon["url"])
     health = _STATES.get(of_daemon["state"], Health.UNKNOWN)
-    return replace(device, health=health, note=of_daemon.get("fault") or "")
+    # A daemon that was started before an update tells no reason.
+    if health is Health.LOST and of_daemon.get("reason") not in {None, *_GONE}:
+        health = Health.FAULT
+    return replace(device, health=health, note=of_daemon.get("sentence") or _said(of_daemon.get("troubles", {})))
+
+
+def _said(troubles: Mapping[str, int]) -> str:
+    """Write what went wrong with what a reader read, the most frequent first."""
+    often = sorted(troubles.items(), key=lambda each: (-each[1], each[0]))
+    return ", ".join(f"{what}: {count}" for what, count in often)
 
 
 def _judged_inputs(device: Device, inputs: Sequence[Answer], lines: Sequence[Mapping[str, str | None]]) -> Device:

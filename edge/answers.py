@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from edge.asked import QuestionError, read_asked
 from edge.attend import Attended, AttendedInputs
 from edge.clock import Clock
-from edge.config import DisplayConfig, EdgeConfig
+from edge.config import DisplayConfig, EdgeConfig, ReaderConfig
 from edge.controller import Controller
 from edge.core.door_state import InputLine
 from edge.explain import why
@@ -60,10 +60,7 @@ class Answers:
             "sync": None if self.sync is None else await self.sync(),
             "lock": self.config.lock.url,
             "lock_answers": self.controller.state.door.lock_answers,
-            "readers": [
-                {"id": each.id, "url": each.url, "state": self.readers[each.id].state.value}
-                for each in self.config.readers
-            ],
+            "readers": [_plain_reader(each, self.readers[each.id]) for each in self.config.readers],
             "inputs": [_plain_inputs(each) for each in self.inputs],
             "displays": [_plain_display(each, self.displays[each.id]) for each in self.config.displays],
         }
@@ -105,8 +102,22 @@ def _plain_inputs(each: AttendedInputs) -> dict[str, Json]:
     return {"id": each.id, "url": each.url, "wires": wires, "state": each.state.value, "fault": each.fault or None}
 
 
+def _plain_reader(each: ReaderConfig, attended: Attended[Reader]) -> dict[str, Json]:
+    """Give how a reader stands, and what went wrong with what it read since the start."""
+    return {"id": each.id, "url": each.url, **_plain_attended(attended), "troubles": {**attended.troubles()}}
+
+
 def _plain_display(each: DisplayConfig, attended: Attended[Display]) -> dict[str, Json]:
     """Give how a display stands, and whose feedback it shows; no reader means all of them."""
     readers: list[Json] = [*each.readers]
-    state, fault = attended.state.value, attended.fault or None
-    return {"id": each.id, "url": each.url, "readers": readers, "state": state, "fault": fault}
+    return {"id": each.id, "url": each.url, "readers": readers, **_plain_attended(attended)}
+
+
+def _plain_attended(attended: Attended[Reader] | Attended[Display]) -> dict[str, Json]:
+    """Give whether a device is there, and why not; the sentence ends with what a person does about it."""
+    error = attended.error
+    return {
+        "state": attended.state.value,
+        "reason": None if error is None else error.reason.value,
+        "sentence": None if error is None else str(error),
+    }

@@ -17,6 +17,7 @@ import structlog
 from edge.controller import Controller
 from edge.core.tap import LineChanged, Noted, PinEntered, Tap
 from edge.ports import (
+    Counting,
     Display,
     InputChange,
     InputLine,
@@ -30,6 +31,9 @@ from edge.ports import (
 )
 from edge.screens import Screen
 from wire.names import EventKind
+
+RETRY_S: Final = 0.02
+"""Adapters pace their own re-opening; one that fails to must not take the processor from the door."""
 
 _Device = TypeVar("_Device", Reader, Display)
 
@@ -49,12 +53,16 @@ class Attended(Generic[_Device]):
     """A reader or a display, and how it stands.
 
     Attributes:
-        fault: why it is lost; empty when it is not.
+        error: why it is lost; None when it is not.
     """
 
     device: _Device
     state: DeviceState = DeviceState.OPENING
-    fault: str = ""
+    error: PortError | None = None
+
+    def troubles(self) -> dict[str, int]:
+        """Give what went wrong with what it read, where it counts that."""
+        return dict(self.device.troubles()) if isinstance(self.device, Counting) else {}
 
 
 async def attend_reader(controller: Controller, attended: Attended[Reader]) -> None:
@@ -90,12 +98,12 @@ async def _attend(
                 await use()
             except PortError as error:
                 _log.warning("reader_lost", reader=name, reason=error.reason.value, sentence=str(error))
-                attended.fault = str(error)
                 if attended.state is not DeviceState.LOST:
                     controller.feed(Noted(EventKind.READER_LOST, name))
-                attended.state = DeviceState.LOST
+                attended.state, attended.error = DeviceState.LOST, error
                 if opening.done():
                     opening = tasks.create_task(_await_open(controller, attended, opened))
+                await asyncio.sleep(RETRY_S)
             else:
                 break
         opening.cancel()
@@ -105,7 +113,7 @@ async def _await_open(controller: Controller, attended: Attended[_Device], opene
     await attended.device.opened()
     if attended.state is DeviceState.LOST:
         controller.feed(Noted(EventKind.READER_RESTORED, attended.device.info.id))
-    attended.state, attended.fault = DeviceState.OPEN, ""
+    attended.state, attended.error = DeviceState.OPEN, None
     opened()
 
 

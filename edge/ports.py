@@ -6,7 +6,7 @@ Invariant: a fault of a device reaches the daemon as one of this module's errors
 This module performs no input or output and must not import a driver.
 """
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
@@ -19,6 +19,7 @@ from edge.core.effects import Feedback
 __all__ = [
     "Camera",
     "Capability",
+    "Counting",
     "Display",
     "DisplayError",
     "DisplayInfo",
@@ -187,6 +188,18 @@ class Camera(Protocol):
 
         Returns:
             How many there are; 0 when there are none, or they cannot be written in time.
+        """
+        ...
+
+
+@runtime_checkable
+class Counting(Protocol):
+    """What a reader can do besides reading that knows when something was wrong with what it read."""
+
+    def troubles(self) -> Mapping[str, int]:
+        """Tell what went wrong since it was made, by what it was, in words; nothing that never happened.
+
+        The reader itself is well all the same. Nothing in it says whose card or code it was.
         """
         ...
 

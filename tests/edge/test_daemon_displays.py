@@ -12,8 +12,8 @@ import pytest
 from edge.config import DisplayConfig, render_config
 from edge.core.effects import Feedback
 from edge.screens import TEXTS
-from tests.edge.test_daemon_devices import devices
 from tests.support.daemon_door import Door, make_door, running
+from tests.support.device_rows import device_rows
 from tests.support.display_bench import PlugDisplay
 from tests.support.waiting import until
 from wire.settings import DoorSettings
@@ -68,15 +68,15 @@ async def test_a_display_that_goes_and_comes_back_is_journaled_once_each_and_tol
         await door.seen(kind="READER_LOST", reader="at-the-door")
         (told,) = (await door.status())["displays"]
         assert (told["id"], told["url"], told["readers"], told["state"]) == ("at-the-door", display.url, [], "lost")
-        assert "plug it in" in told["fault"]
-        _, known = await devices(door)
-        assert (known["display"]["health"], known["display"]["can"]) == ("lost", ["20x2"])
+        assert "plug it in" in told["sentence"]
+        _, known = await device_rows(door)
+        assert (known["at-the-door"]["health"], known["at-the-door"]["can"]) == ("lost", ["20x2"])
         await door.scan_until(door.code(), kind="ACCESS_GRANTED")  # which does without it
         display.plug()
         await door.seen(kind="READER_RESTORED", reader="at-the-door")
         await until(lambda: rows(display) == ["main", ""])
-        _, known = await devices(door)
-        assert (known["display"]["health"], known["display"]["note"]) == ("well", "")
+        _, known = await device_rows(door)
+        assert (known["at-the-door"]["health"], known["at-the-door"]["note"]) == ("well", "")
         lost = [each for each in await door.events() if each["kind"] == "READER_LOST"]
         assert len(lost) == 1
 
