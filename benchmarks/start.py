@@ -142,7 +142,7 @@ def _make_door(folder: Path, reader: str | None = None) -> None:
         state_folder=folder,
         device=DeviceConfig(id="bench", tenant=TENANT, site=SITE, door=DOOR),
         lock=AddressConfig(url=f"simulated://{folder / 'door'}"),
-        inputs=AddressConfig(url=f"simulated://{folder / 'door'}"),
+        inputs=(AddressConfig(url=f"simulated://{folder / 'door'}"),),
         diagnostics=DiagnosticsConfig(socket=folder / "diag.sock"),
         readers=(ReaderConfig(id="camera", url=reader or f"camera+files://{folder / 'frames'}?fps=15"),),
         clock=ClockConfig(offset_file=folder / "clock-offset-ms"),

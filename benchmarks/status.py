@@ -88,7 +88,7 @@ def load() -> Iterable[Result]:
 
 
 def _held(database: Database) -> HeldStatus:
-    (status,) = database.statuses()
+    (status,) = database.statuses().lists
     return HeldStatus(
         sequence=status.sequence,
         issued_at_s=status.issued_at_s,

@@ -3,6 +3,7 @@
 Must not: read or check; `edge/config.py` does.
 """
 
+import re
 from collections.abc import Collection
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,6 +13,9 @@ from edge.toml_tables import Problem
 
 JOURNAL_MAX_EVENTS: Final = 250_000
 """Unsent events that are kept at least: a month of a busy door, about 50 MB."""
+
+_SCHEME_CHARACTERS: Final = 24
+"""With its number a name stays below the 32 characters of one in an event."""
 
 
 class ConfigError(Exception):
@@ -59,8 +63,17 @@ class ReaderConfig:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class DisplayConfig:
+    """One display: its name in the journal, its device address, the ids of its readers; none of them means all."""
+
+    id: str
+    url: str
+    readers: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class AddressConfig:
-    """The device address of the lock or of the inputs."""
+    """The device address of the lock, or one of those of the inputs."""
 
     url: str
 
@@ -97,18 +110,30 @@ class DiagnosticsConfig:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EdgeConfig:
-    """The whole configuration; paths are absolute. `cloud` and `inputs` may be absent."""
+    """The whole configuration; paths are absolute. `cloud`, `readers`, `inputs` and `displays` may be absent."""
 
     state_folder: Path
     device: DeviceConfig
     lock: AddressConfig
     diagnostics: DiagnosticsConfig
     readers: tuple[ReaderConfig, ...] = ()
-    inputs: AddressConfig | None = None
+    inputs: tuple[AddressConfig, ...] = ()
+    displays: tuple[DisplayConfig, ...] = ()
     cloud: CloudConfig | None = None
     clock: ClockConfig = field(default_factory=ClockConfig)
     limits: LimitsConfig = field(default_factory=LimitsConfig)
     snapshots: SnapshotsConfig = field(default_factory=SnapshotsConfig)
+
+    @property
+    def inputs_by_id(self) -> dict[str, str]:
+        """Give the addresses of the inputs by what the journal calls them: scheme and place in the list, "modbus-2"."""
+        return {f"{_slug_of_scheme(each.url)}-{number}": each.url for number, each in enumerate(self.inputs, start=1)}
+
+
+def _slug_of_scheme(url: str) -> str:
+    """Write the scheme of an address as a name in an event may be written; only letters, digits, + - . are in one."""
+    scheme = url.partition(":")[0].lower()
+    return re.sub("[^a-z0-9]+", "-", scheme)[:_SCHEME_CHARACTERS].strip("-") or "inputs"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -118,3 +143,4 @@ class KnownSchemes:
     readers: Collection[str]
     locks: Collection[str]
     inputs: Collection[str]
+    displays: Collection[str]

@@ -9,8 +9,9 @@ import contextlib
 import fcntl
 import secrets
 import signal
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -19,9 +20,9 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 from edge.answers import Answers
-from edge.attend import Attended, attend_reader, watch_inputs
+from edge.attend import Attended, AttendedInputs, attend_display, attend_inputs, attend_reader
 from edge.clock import Clock, LadderClock, RealSystem, SimulatedClock, monotonic_ms
-from edge.config import EdgeConfig
+from edge.config import DisplayConfig, EdgeConfig
 from edge.controller import Controller
 from edge.core.door_state import recalled
 from edge.core.effects import ReplayMark
@@ -33,15 +34,23 @@ from edge.database import REPLAY_HORIZON, Identity, Journaled
 from edge.diagnostics import Diagnostics
 from edge.logs import log_as_json
 from edge.materials import Materials, read_root
-from edge.ports import Camera, Home, Inputs, Lock, Reader
+from edge.ports import Camera, Display, Home, InputLine, InputsError, Lock, Reader, Reason
 from edge.recorder import FLUSHED_EVERY_S
 from edge.report import Json
+from edge.screens import Screen
 from edge.snapshots import Snapshots
 from edge.store import Store, StoreError, StoreReason, open_database
 from edge.synchronise import CommandInlet, HeldMaterials, LoggedNotices, StoreJournal, plain_sync
 from edge.upkeep import FLOOR, feed_watchdog, keep_house, recall_known
 from edge.watchdog import notify
-from firmware_adapters.catalogue import open_inputs, open_lock, open_reader
+from firmware_adapters.catalogue import (
+    check_all_inputs,
+    named_wires,
+    open_display,
+    open_inputs,
+    open_lock,
+    open_reader,
+)
 from sync.engine import SyncEngine
 from sync.https_uplink import HttpsUplink, open_https_uplink
 from sync.surroundings import SystemSurroundings
@@ -73,8 +82,10 @@ class _Parts:
     controller: Controller
     sync: _Sync | None
     diagnostics: Diagnostics
-    readers: dict[str, Attended]
-    inputs: Inputs | None
+    readers: dict[str, Attended[Reader]]
+    inputs: Sequence[AttendedInputs]
+    displays: Mapping[str, Attended[Display]]
+    screens: Sequence[Screen]
     snapshots: Snapshots
 
 
@@ -133,16 +144,43 @@ async def _assembled(config: EdgeConfig) -> AsyncIterator[_Parts]:
         readers = {each.id: open_reader(each.url, each.id, _home(config)) for each in config.readers}
         for reader in readers.values():
             stack.push_async_callback(reader.aclose)
-        inputs = None if config.inputs is None else open_inputs(config.inputs.url)
-        if inputs is not None:
-            stack.push_async_callback(inputs.aclose)
-        parts = await _wire(config, store, lock, readers, inputs)
+        inputs = _inputs(config)
+        for each in inputs:
+            stack.push_async_callback(each.aclose)
+            _open_at_start(each)
+        screens = [_screen(config, each) for each in config.displays]
+        for screen in screens:
+            stack.push_async_callback(screen.display.aclose)
+        parts = await _wire(config, store, lock, readers, inputs, screens)
         if parts.sync is not None:
             stack.push_async_callback(parts.sync.uplink.aclose)
         if damaged:
             parts.controller.feed(Noted(EventKind.STORAGE_FAULT))
         parts.controller.feed(Noted(EventKind.STARTED))
         yield parts
+
+
+def _inputs(config: EdgeConfig) -> list[AttendedInputs]:
+    check_all_inputs(each.url for each in config.inputs)
+    return [
+        AttendedInputs(name, url, frozenset(map(InputLine, named_wires(url))), partial(open_inputs, url))
+        for name, url in config.inputs_by_id.items()
+    ]
+
+
+def _screen(config: EdgeConfig, display: DisplayConfig) -> Screen:
+    """Make a display's screen; at rest it names the door."""
+    device = open_display(display.url, display.id)
+    return Screen(device, rest=(config.device.door,), readers=frozenset(display.readers))
+
+
+def _open_at_start(inputs: AttendedInputs) -> None:
+    """Open inputs; a board that is not there yet keeps no door from working, one that can never work is refused."""
+    try:
+        inputs.open()
+    except InputsError as error:
+        if error.reason is Reason.UNSUPPORTED:
+            raise
 
 
 def _home(config: EdgeConfig) -> Home:
@@ -178,7 +216,12 @@ def _open_store(config: EdgeConfig) -> tuple[Store, bool]:
 
 
 async def _wire(
-    config: EdgeConfig, store: Store, lock: Lock, readers: dict[str, Reader], inputs: Inputs | None
+    config: EdgeConfig,
+    store: Store,
+    lock: Lock,
+    readers: dict[str, Reader],
+    inputs: Sequence[AttendedInputs],
+    screens: Sequence[Screen],
 ) -> _Parts:
     clock = await _clock(config, store)
     place = Place(tenant=config.device.tenant, site=config.device.site, door=config.device.door)
@@ -200,6 +243,7 @@ async def _wire(
         lock=lock,
         readers=readers,
         journaled=journaled,
+        screens=screens,
     )
     await controller.keep_recording()
     materials = Materials(store, place, read_root(config.state_folder), controller.feed, lambda: _known_s(clock))
@@ -211,7 +255,8 @@ async def _wire(
     sync = _synchronisation(config, store, HeldMaterials(materials, inlet), clock)
     attended = {name: Attended(reader) for name, reader in readers.items()}
     synchronised = None if sync is None else _plain_sync(sync.engine)
-    answers = Answers(config, clock, store, controller, materials, attended, synchronised)
+    displays = {screen.display.info.id: Attended(screen.display) for screen in screens}
+    answers = Answers(config, clock, store, controller, materials, attended, inputs, displays, synchronised)
     diagnostics = Diagnostics(
         config.diagnostics.socket, store, answers.status, answers.why, answers.deliver, snapshots.of_events
     )
@@ -225,6 +270,8 @@ async def _wire(
         diagnostics=diagnostics,
         readers=attended,
         inputs=inputs,
+        displays=displays,
+        screens=screens,
         snapshots=snapshots,
     )
 
@@ -289,8 +336,9 @@ def _works(parts: _Parts) -> list[Coroutine[None, None, None]]:
     works.append(_keep_recording(controller))
     for name, attended in parts.readers.items():
         works += [controller.drive_feedback(name), attend_reader(controller, attended)]
-    if parts.inputs is not None:
-        works.append(watch_inputs(controller, parts.inputs))
+    for screen in parts.screens:
+        works += [screen.drive(), attend_display(controller, parts.displays[screen.display.info.id], screen)]
+    works += [attend_inputs(controller, each) for each in parts.inputs]
     if parts.sync is not None:
         works.append(parts.sync.engine.run())
     return works

@@ -20,7 +20,7 @@ from edge.core.replay import horizon_of
 from edge.recording import Kept
 from edge.recording_tables import Checkpoint, RecordingLimits, Recordings, Run
 from edge.schema import migrate
-from edge.status_tables import DamagedError, UndoLimits, put_status, statuses
+from edge.status_tables import DamagedError, KeptStatuses, UndoLimits, put_status, statuses
 from wire.batch import Acknowledgement
 from wire.errors import WireError
 from wire.event import CHAIN_START, Event, chain_hash, encode_event, parse_event
@@ -386,12 +386,8 @@ class Database:
             oldest = put_status(self._connection, status, UndoLimits())
             self._recordings.forget(Kept.STATUS, status.list_id, below=oldest)
 
-    def statuses(self) -> list[StatusList]:
-        """Load every kept status list.
-
-        Raises:
-            DamagedError: chunks are missing.
-        """
+    def statuses(self) -> KeptStatuses:
+        """Load every kept status list that can be read."""
         return statuses(self._connection)
 
     # --- the roster ----------------------------------------------------------------------------------------

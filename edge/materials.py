@@ -9,8 +9,9 @@ import asyncio
 import hashlib
 from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass
+from enum import Enum
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Final
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from edge.core.policy import PolicyState
@@ -19,7 +20,7 @@ from edge.core.trust import HeldStatus, TrustState
 from edge.core.verify import Place
 from edge.database import Document
 from edge.roster_gate import RosterGate
-from edge.store import Store
+from edge.store import Store, StoreReason
 from wire.envelope import parse_envelope, parse_key_header
 from wire.errors import WireError, WireReason
 from wire.keys import PublicKey
@@ -46,6 +47,22 @@ class Held:
     policy: PolicyBundle | None
     statuses: Mapping[int, StatusList]
     roster: Roster | None = None
+
+
+class Origin(Enum):
+    """Where a document comes from: kept here, left by provisioning, or offered by the cloud now."""
+
+    STORE = "store"
+    PROVISIONING = "provisioning"
+    CLOUD = "cloud"
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """A document that was not taken over at start, and why."""
+
+    field: str
+    reason: WireReason | StoreReason
 
 
 class Materials:
@@ -78,11 +95,12 @@ class Materials:
         self._one_at_a_time = asyncio.Lock()
         self._rosters = RosterGate(store, place, lambda key_id, field: self._key(key_id, KeyPurpose.POLICY, field))
         self.held = Held(None, None, {})
-        self.faults: list[WireError] = []
+        self.faults: list[Fault] = []
+        self._damaged: Mapping[int, int] = {}
 
     # --- at start ------------------------------------------------------------------------------------------
 
-    async def load(self, folder: Path) -> list[WireError]:
+    async def load(self, folder: Path) -> list[Fault]:
         """Take over what the store keeps, else what provisioning left in the folder.
 
         Of what the store keeps the newest that can be opened counts: the last good rules keep working.
@@ -93,8 +111,12 @@ class Materials:
         """
         faults = self.faults = []
         await self._load(Document.TRUST, folder / TRUST_FILE, self._take_trust, faults)
-        for status in await self._store.statuses():
-            self._hold(statuses={**self.held.statuses, status.list_id: status})
+        kept = await self._store.statuses()
+        self._hold(statuses={status.list_id: status for status in kept.lists})
+        self._damaged = kept.damaged
+        if kept.damaged:
+            faults += [Fault(f"status-{number}", StoreReason.DAMAGED) for number in sorted(kept.damaged)]
+            self._feed(Noted(EventKind.STORAGE_FAULT))
         self._announce(None)
         for file in await asyncio.to_thread(lambda: sorted(folder.glob(STATUS_GLOB))):
             if _list_number(file) not in self.held.statuses:
@@ -103,14 +125,20 @@ class Materials:
         await _noting(faults, self._load_roster())
         return faults
 
-    async def _load(self, kind: Document, file: Path, take: "_Take", faults: list[WireError]) -> None:
+    async def _load(
+        self,
+        kind: Document,
+        file: Path,
+        take: Callable[[bytes, Origin], Coroutine[None, None, None]],
+        faults: list[Fault],
+    ) -> None:
         """Take over the newest document of the store that can be opened, else provisioning's file."""
         for kept in await self._store.documents(kind):
-            if await _noting(faults, take(kept, fresh=False)):
+            if await _noting(faults, take(kept, Origin.STORE)):
                 return
         provisioned = await _read(file)
         if provisioned is not None:
-            await _noting(faults, take(provisioned, fresh=True))
+            await _noting(faults, take(provisioned, Origin.PROVISIONING))
 
     # --- the gate ------------------------------------------------------------------------------------------
 
@@ -121,29 +149,28 @@ class Materials:
             WireError: it is not the root's, goes back, or is another tenant's.
             StoreError: it could not be kept.
         """
-        await self._take_trust(data, fresh=True)
+        await self._take_trust(data, Origin.CLOUD)
 
-    async def _take_trust(self, data: bytes, *, fresh: bool) -> None:
+    async def _take_trust(self, data: bytes, origin: Origin) -> None:
         async with self._one_at_a_time:
             bundle = advance_trust(self.held.trust, data, self._root)
             if bundle.tenant != self._place.tenant:
                 raise WireError(WireReason.OUT_OF_RANGE, "trust.tenant")
             if bundle == self.held.trust:
                 return
-            if fresh:
-                await self._store.put_document(Document.TRUST, bundle.version, data)
+            await self._keep(Document.TRUST, bundle.version, data, origin)
             self._hold(trust=bundle)
-            self._announce(EventKind.TRUST_UPDATED if fresh else None)
+            self._announce(None if origin is Origin.STORE else EventKind.TRUST_UPDATED)
 
     async def accept_policy(self, data: bytes) -> None:
         """Take over a policy bundle; raises as `accept_trust`, also when it would shut everybody out."""
-        await self._take_policy(data, fresh=True)
+        await self._take_policy(data, Origin.CLOUD)
 
-    async def _take_policy(self, data: bytes, *, fresh: bool) -> None:
+    async def _take_policy(self, data: bytes, origin: Origin) -> None:
         async with self._one_at_a_time:
             envelope = parse_envelope(data, field="policy", max_bytes=MAX_POLICY_BYTES)
             key_id = parse_key_header(envelope.protected, "policy")[1]
-            key = self._key(key_id, KeyPurpose.POLICY, "policy.kid", fresh=fresh)
+            key = self._key(key_id, KeyPurpose.POLICY, "policy.kid", fresh=origin is not Origin.STORE)
             bundle = open_policy(data, key)
             if (bundle.tenant, bundle.door) != (self._place.tenant, self._place.door):
                 raise WireError(WireReason.OUT_OF_RANGE, "policy.door")
@@ -153,11 +180,28 @@ class Materials:
                     return
                 raise WireError(WireReason.ROLLBACK, "policy.version")
             zone = _zone(bundle.timezone)
-            if fresh:
+            if origin is not Origin.STORE:
                 await self._refuse_lockout(bundle)
-                await self._store.put_document(Document.POLICY, bundle.version, data)
+            await self._keep(Document.POLICY, bundle.version, data, origin)
             self._hold(policy=bundle)
-            self._feed(PolicyReplaced(PolicyState(bundle, zone), EventKind.POLICY_UPDATED if fresh else None))
+            kind = None if origin is Origin.STORE else EventKind.POLICY_UPDATED
+            self._feed(PolicyReplaced(PolicyState(bundle, zone), kind))
+
+    async def _keep(self, kind: Document, version: int, data: bytes, origin: Origin) -> None:
+        """Commit a document that the store does not have; the cloud's not, if a newer one was ever in force here.
+
+        Raises:
+            WireError: ROLLBACK, a newer one was, be it unreadable now.
+        """
+        if origin is Origin.STORE:
+            return
+        newest = f"newest_{kind.value}"
+        before = await self._store.number(newest)
+        if origin is Origin.CLOUD and version < before:
+            raise WireError(WireReason.ROLLBACK, f"{kind.value}.version")
+        await self._store.put_document(kind, version, data)
+        if version > before:
+            await self._store.set_numbers({newest: version})
 
     async def _refuse_lockout(self, bundle: PolicyBundle) -> None:
         try:
@@ -214,7 +258,8 @@ class Materials:
         if status.tenant != self._place.tenant:
             raise WireError(WireReason.OUT_OF_RANGE, "status.sub")
         current = self.held.statuses.get(status.list_id)
-        if current is not None and _goes_back(current, status):
+        older = status.sequence < self._damaged.get(status.list_id, 0)
+        if older or (current is not None and _goes_back(current, status)):
             raise WireError(WireReason.ROLLBACK, "status.sequence")
         if status == current:
             return
@@ -288,18 +333,12 @@ async def _read(file: Path) -> bytes | None:
         return None
 
 
-class _Take(Protocol):
-    """Takes a document over; `fresh` when the store does not have it yet."""
-
-    def __call__(self, data: bytes, *, fresh: bool) -> Coroutine[None, None, None]: ...
-
-
-async def _noting(faults: list[WireError], taking: Coroutine[None, None, None]) -> bool:
+async def _noting(faults: list[Fault], taking: Coroutine[None, None, None]) -> bool:
     """Tell whether it was taken over."""
     try:
         await taking
     except WireError as error:
-        faults.append(error)
+        faults.append(Fault(error.field, error.reason))
         return False
     return True
 

@@ -28,6 +28,19 @@ class UndoLimits:
     undo_bytes: int = 4 * 1024 * 1024
 
 
+@dataclass(frozen=True, slots=True)
+class KeptStatuses:
+    """What is kept of revocation.
+
+    Attributes:
+        lists: those that can be read.
+        damaged: list -> sequence number of those that cannot; what replaces one must not be older.
+    """
+
+    lists: list[StatusList]
+    damaged: Mapping[int, int]
+
+
 class DamagedError(Exception):
     """The database is not what this program wrote: a broken chain or an unreadable page."""
 
@@ -71,6 +84,10 @@ def _keep_undo(connection: sqlite3.Connection, status: StatusList, changed: Mapp
     if row is None or row[0] == status.sequence:
         return
     sequence, size_bytes = row
+    if _is_damaged(connection, status.list_id, size_bytes):
+        # Nothing leads back through a list that cannot be read.
+        forget_undo(connection, status.list_id, status.sequence)
+        return
     undo_bytes = sum(map(len, changed.values()))
     connection.execute(
         "INSERT OR REPLACE INTO status_undo VALUES (?, ?, ?, ?)", (status.list_id, sequence, size_bytes, undo_bytes)
@@ -101,13 +118,23 @@ def forget_undo(connection: sqlite3.Connection, list_id: int, below: int) -> Non
     connection.execute("DELETE FROM status_undo_chunk WHERE list = ? AND sequence < ?", (list_id, below))
 
 
-def statuses(connection: sqlite3.Connection) -> list[StatusList]:
-    """Load every list as it is now.
+def statuses(connection: sqlite3.Connection) -> KeptStatuses:
+    """Load every list as it is now; of one whose chunks are missing its number and sequence are told."""
+    kept = KeptStatuses([], damaged := {})
+    for row in connection.execute("SELECT * FROM status_list").fetchall():
+        try:
+            kept.lists.append(_status(connection, row))
+        except DamagedError:
+            damaged[row[0]] = row[2]
+    return kept
 
-    Raises:
-        DamagedError: chunks are missing.
-    """
-    return [_status(connection, row) for row in connection.execute("SELECT * FROM status_list").fetchall()]
+
+def _is_damaged(connection: sqlite3.Connection, list_id: int, size_bytes: int) -> bool:
+    try:
+        _joined(list_id, _chunks(connection, list_id), size_bytes)
+    except DamagedError:
+        return True
+    return False
 
 
 def _status(connection: sqlite3.Connection, row: tuple[int, str, int, int, int, int, int]) -> StatusList:

@@ -19,7 +19,7 @@ from typing import Final, TypeAlias, TypeVar
 from edge.database import Database, Document, Entry, Identity, Journaled, JournalMarks, RecordingMark
 from edge.recording_tables import Checkpoint, Run
 from edge.schema import SchemaTooNewError
-from edge.status_tables import DamagedError
+from edge.status_tables import DamagedError, KeptStatuses
 from wire.batch import Acknowledgement
 from wire.status_list import StatusList
 
@@ -45,6 +45,7 @@ class StoreReason(Enum):
     DEADLINE = "deadline"
     CLOSED = "closed"
     SCHEMA = "schema"
+    DAMAGED = "damaged"
 
 
 class StoreError(Exception):
@@ -177,8 +178,8 @@ class Store:
         """Keep a status list."""
         await self._call(lambda database: database.put_status(status))
 
-    async def statuses(self) -> list[StatusList]:
-        """Load every kept status list."""
+    async def statuses(self) -> KeptStatuses:
+        """Load every kept status list that can be read."""
         return await self._call(Database.statuses)
 
     async def put_roster(self, data: bytes) -> None:

@@ -114,6 +114,38 @@ class Table:
         self.wrong(key, expected=expected, got=shown(value), example=f'{key} = "{example}"')
         return None
 
+    def texts(
+        self,
+        key: str,
+        check: Callable[[str], bool],
+        *,
+        expected: str,
+        example: str,
+        most: int,
+        default: tuple[str, ...] | None = None,
+    ) -> tuple[str, ...]:
+        """Take one text, or a list of 1 to `most` different ones, that `check` accepts; those at fault are left out."""
+        value = self._left.get(key)
+        if value is None and default is not None:
+            self._take(key)
+            return default
+        if not isinstance(value, list):
+            text = self.text(key, check, expected=expected, example=example)
+            return () if text is None else (text,)
+        self._take(key)
+        if not 1 <= len(value) <= most:
+            self.wrong(key, expected=f"1 to {most} of them", got=str(len(value)), example=f'{key} = ["{example}"]')
+            return ()
+        taken: list[str] = []
+        for number, each in enumerate(value):
+            right = isinstance(each, str) and each.isprintable() and check(each)
+            if not right or each in taken:
+                wanted = "one that no other place of the list has" if right else expected
+                self._toml.wrong((*self._place, key, number), expected=wanted, got=shown(each))
+            else:
+                taken.append(each)
+        return tuple(taken)
+
     def path(self, key: str, folder: Path, *, example: str, default: str | None = None) -> Path | None:
         """Take a path, relative to `folder`; None when it is at fault."""
         value = self.text(key, bool, expected="a path", example=example, default=default)

@@ -25,6 +25,7 @@ class AddressFault(Enum):
     UNKNOWN_OPTION = "unknown_option"
     BAD_OPTION = "bad_option"
     MISSING_PACKAGE = "missing_package"
+    SHARED_WIRE = "shared_wire"
 
 
 class AdapterError(Exception):

@@ -29,21 +29,24 @@ from firmware_adapters.catalogue_options import (
     CAMERA,
     CAMERA_DEVICE,
     COIL,
+    CUSTOMER_DISPLAY,
     DEBOUNCE,
     LINE,
     LINES,
     OSDP_EXAMPLE,
     OSDP_LINE,
+    OSDP_WIRES,
     PIN_PAUSE,
     POLLED,
     RELAY,
+    WIRES,
 )
 
 if TYPE_CHECKING:
     # At run time this would load the core and its cryptography, for names of types alone.
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping
 
-    from edge.ports import Home, Inputs, Lock, Reader
+    from edge.ports import Display, Home, Inputs, Lock, Reader
 
 __all__ = [
     "AdapterError",
@@ -51,8 +54,10 @@ __all__ = [
     "Description",
     "Kind",
     "check",
+    "check_all_inputs",
     "describe",
-    "open_all_inputs",
+    "named_wires",
+    "open_display",
     "open_inputs",
     "open_lock",
     "open_reader",
@@ -68,6 +73,7 @@ class Kind(Enum):
     READER = "readers"
     LOCK = "locks"
     INPUTS = "inputs"
+    DISPLAY = "displays"
 
 
 @dataclass(frozen=True, slots=True)
@@ -263,7 +269,7 @@ _INPUTS: Mapping[str, _Row[Callable[[Address], Inputs]]] = MappingProxyType(
             what="the case (tamper) and the supply (power) of an OSDP reader",
             example=OSDP_EXAMPLE,
             opener=openers.osdp_inputs,
-            options=OSDP_LINE,
+            options=OSDP_LINE | OSDP_WIRES,
             extra="osdp",
         ),
         "modbus": _Row(
@@ -285,6 +291,23 @@ _INPUTS: Mapping[str, _Row[Callable[[Address], Inputs]]] = MappingProxyType(
             what="the wires of a simulated door (contact, exit button, fire …), driven through its control.sock",
             example="simulated:///var/lib/doorward/twin",
             opener=openers.simulated_inputs,
+            options=WIRES,
+        ),
+    },
+)
+_DISPLAYS: Mapping[str, _Row[Callable[[Address, str], Display]]] = MappingProxyType(
+    {
+        "display": _Row(
+            what="a customer display of two rows of 20 characters on a serial port",
+            example="display:///dev/ttyUSB1?baud=9600&commands=cd5220",
+            opener=openers.serial_display,
+            options=CUSTOMER_DISPLAY,
+            extra="edge",
+        ),
+        "display+simulated": _Row(
+            what="the display of a simulated door, which writes what it shows to display-ID.jsonl",
+            example="display+simulated:///var/lib/doorward/twin",
+            opener=openers.simulated_display,
             options={},
         ),
     },
@@ -337,19 +360,52 @@ def open_inputs(url: str) -> Inputs:
         raise _not_installed(address, row.extra, error) from error
 
 
-def open_all_inputs(urls: Sequence[str]) -> Inputs:
-    """Open the inputs of a door that has them at several device addresses, as one; see `merged_inputs.py`.
+def open_display(url: str, display_id: str) -> Display:
+    """Make the display at a device address; the device itself is opened when it is held.
 
     Args:
-        urls: at least one.
+        url: the device address.
+        display_id: the id the configuration gives it.
 
     Raises:
-        AdapterError, InputsError: as `open_inputs`; those that were opened before stay the caller's to forget.
+        AdapterError: the address is wrong, or its adapter's package is not installed.
     """
-    from firmware_adapters.merged_inputs import MergedInputs  # noqa: PLC0415 - loaded when used
+    address, row = _look_up(Kind.DISPLAY, _DISPLAYS, url)
+    try:
+        return row.opener(address, display_id)
+    except ImportError as error:
+        raise _not_installed(address, row.extra, error) from error
 
-    places = [open_inputs(url) for url in urls]
-    return places[0] if len(places) == 1 else MergedInputs(places)
+
+def named_wires(url: str) -> tuple[str, ...]:
+    """Return the wires that an address of inputs names, in the order of `LINES`; all its device has if it names none.
+
+    Raises:
+        AdapterError: the address is wrong for inputs.
+    """
+    texts = check(Kind.INPUTS, url).texts
+    taken = texts.get("wires", "").split(",")
+    return tuple(name for name in LINES if texts.get(name) or name in taken)
+
+
+def check_all_inputs(urls: Iterable[str]) -> None:
+    """Check the addresses of one door's inputs, and that each wire is told of by one of them only.
+
+    Two that tell of one wire would contradict each other when a cable breaks, and nobody could say which is right.
+
+    Raises:
+        AdapterError: SHARED_WIRE, or as `check`.
+    """
+    told: dict[str, str] = {}
+    for url in urls:
+        for wire in named_wires(url):
+            if wire in told:
+                raise AdapterError(
+                    AddressFault.SHARED_WIRE,
+                    what=f"two addresses of inputs tell of the wire {wire}: {told[wire]!r} and {url!r}",
+                    remedy=f"leave {wire} at one of them (osdp: and simulated: take from a device what wires= names)",
+                )
+            told[wire] = url
 
 
 def check(kind: Kind, url: str) -> Address:
@@ -365,6 +421,8 @@ def check(kind: Kind, url: str) -> Address:
             return _look_up(kind, _LOCKS, url)[0]
         case Kind.INPUTS:
             return _look_up(kind, _INPUTS, url)[0]
+        case Kind.DISPLAY:
+            return _look_up(kind, _DISPLAYS, url)[0]
 
 
 def schemes() -> Mapping[Kind, tuple[str, ...]]:
@@ -373,12 +431,18 @@ def schemes() -> Mapping[Kind, tuple[str, ...]]:
         Kind.READER: tuple(sorted(_READERS)),
         Kind.LOCK: tuple(sorted(_LOCKS)),
         Kind.INPUTS: tuple(sorted(_INPUTS)),
+        Kind.DISPLAY: tuple(sorted(_DISPLAYS)),
     }
 
 
 def describe() -> tuple[Description, ...]:
     """Return every kind of address there is, in the order of the tables."""
-    return (*_described(Kind.READER, _READERS), *_described(Kind.LOCK, _LOCKS), *_described(Kind.INPUTS, _INPUTS))
+    return (
+        *_described(Kind.READER, _READERS),
+        *_described(Kind.LOCK, _LOCKS),
+        *_described(Kind.INPUTS, _INPUTS),
+        *_described(Kind.DISPLAY, _DISPLAYS),
+    )
 
 
 def _described(kind: Kind, table: Mapping[str, _Row[_Opener]]) -> tuple[Description, ...]:

@@ -57,6 +57,21 @@ LINES: dict[str, AnyOption] = {
         ("power", "the supply's contact for lost mains", "nc"),
     )
 }
+_NAMES = "|".join(LINES)
+WIRES: dict[str, AnyOption] = {
+    "wires": TextOption(
+        "the wires that are taken from it, such as contact,rex; usually all that it can have",
+        pattern=f"({_NAMES})(,({_NAMES}))*",
+        default=",".join(LINES),
+    ),
+}
+OSDP_WIRES: dict[str, AnyOption] = {
+    "wires": TextOption(
+        "the wires that are taken from it: tamper, power or, as usual, both",
+        pattern="(tamper|power)(,(tamper|power))*",
+        default="tamper,power",
+    ),
+}
 BOARD: dict[str, AnyOption] = {
     "unit": Option("the board's number on its bus", default=1, least=1, most=247),
 }
@@ -76,4 +91,8 @@ DEBOUNCE: dict[str, AnyOption] = {
     "debounce_ms": Option(
         "milliseconds that a change has to last; rex and fire never more than 50", default=50, least=0, most=1000
     ),
+}
+CUSTOMER_DISPLAY: dict[str, AnyOption] = {
+    "baud": Option("bits a second, as the display is set", default=9600, least=1200, most=115_200),
+    "commands": TextOption("the commands it is set to: cd5220 or escpos", pattern="cd5220|escpos", default="cd5220"),
 }

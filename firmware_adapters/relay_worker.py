@@ -23,6 +23,8 @@ IDLE_S = 3600.0
 ORPHAN_TURN_S = 0.02
 # Between attempts to secure a relay that does not answer.
 RETRY_S = 0.5
+# A process that was told to end asks a silent relay for so long; shorter than `worker_lock.END_DEADLINE_S`.
+LAST_S = 2.0
 
 
 class _Ended(BaseException):
@@ -77,6 +79,14 @@ class Relay:
                     raise
                 self._until_s = time.monotonic() + RETRY_S
 
+    def secure_at_last(self) -> None:
+        """Secure before the end, asking again for `LAST_S` while the wire does not answer and may come back."""
+        give_up_s = time.monotonic() + LAST_S
+        self._until_s = time.monotonic()
+        while (left_s := self.left_s()) is not None and time.monotonic() < give_up_s:
+            time.sleep(left_s)
+            self.tick()
+
 
 def serve(relay: Relay, parent: Parent) -> None:
     """Obey the daemon; without one, wait for the deadline."""
@@ -125,7 +135,7 @@ def main(descriptor: int) -> None:
         what = f"line {settings.line} of {settings.chip} cannot be driven ({error.strerror})"
         parent.tell(encode(Fault("fault", what, "check the wires and the chip; it is taken again by itself")))
         return
-    relay.secure()
+    relay.secure_at_last()
 
 
 if __name__ == "__main__":

@@ -20,7 +20,7 @@ from edge.config import (
     load_config,
     render_config,
 )
-from firmware_adapters.catalogue import AdapterError, Kind, check, schemes
+from firmware_adapters.catalogue import AdapterError, Kind, check, check_all_inputs, schemes
 from provisioning.documents import DoorIdentity
 from provisioning.errors import ProvisioningError, Reason
 from provisioning.folder import put_aside, unusable, write_file
@@ -45,15 +45,19 @@ def check_addresses(desired: DesiredDoor) -> None:
     """
     asked = [(Kind.READER, f"reader {name}", url) for name, url in desired.readers.items()]
     asked.append((Kind.LOCK, "the lock", desired.lock))
-    if desired.inputs is not None:
-        asked.append((Kind.INPUTS, "the inputs", desired.inputs))
     for kind, name, url in asked:
         try:
             check(kind, url)
         except AdapterError as error:
-            raise ProvisioningError(
-                Reason.DEVICE_ADDRESS_INVALID, what=f"{name}: {error.what}", remedy=error.remedy
-            ) from error
+            raise _refused(name, error) from error
+    try:
+        check_all_inputs(desired.inputs)
+    except AdapterError as error:
+        raise _refused("the inputs", error) from error
+
+
+def _refused(name: str, error: AdapterError) -> ProvisioningError:
+    return ProvisioningError(Reason.DEVICE_ADDRESS_INVALID, what=f"{name}: {error.what}", remedy=error.remedy)
 
 
 def write_config(desired: DesiredDoor, url: str, identity: DoorIdentity) -> str:
@@ -69,7 +73,12 @@ def write_config(desired: DesiredDoor, url: str, identity: DoorIdentity) -> str:
         write_file(folder / _DRAFT_FILE, text.encode())
         load_config(
             folder / _DRAFT_FILE,
-            KnownSchemes(readers=known[Kind.READER], locks=known[Kind.LOCK], inputs=known[Kind.INPUTS]),
+            KnownSchemes(
+                readers=known[Kind.READER],
+                locks=known[Kind.LOCK],
+                inputs=known[Kind.INPUTS],
+                displays=known[Kind.DISPLAY],
+            ),
         )
         aside = None if _device_before(folder / CONFIG_FILE) == identity.device else put_aside(folder / JOURNAL_FILE)
         write_file(folder / CONFIG_FILE, text.encode())
@@ -100,7 +109,7 @@ def _config(desired: DesiredDoor, url: str, identity: DoorIdentity) -> EdgeConfi
         lock=AddressConfig(url=desired.lock),
         diagnostics=DiagnosticsConfig(socket=(desired.socket or folder / SOCKET_FILE).absolute()),
         readers=tuple(ReaderConfig(id=name, url=address) for name, address in desired.readers.items()),
-        inputs=None if desired.inputs is None else AddressConfig(url=desired.inputs),
+        inputs=tuple(AddressConfig(url=url) for url in desired.inputs),
         cloud=CloudConfig(url=url, certificate=folder / CERTIFICATE_FILE, key=folder / KEY_FILE, ca=folder / CA_FILE),
         clock=desired.clock,
     )

@@ -33,7 +33,7 @@ class DesiredDoor:
         folder: where the door keeps its state.
         readers: reader id -> device address.
         lock: device address.
-        inputs: device address, None when no contact, button or fire line is wired.
+        inputs: device addresses, none when no contact, button or fire line is wired.
         clock: whether the machine keeps time without power; a twin's clock is moved by a file.
         socket: where technicians ask, None for diag.sock in the folder.
     """
@@ -43,7 +43,7 @@ class DesiredDoor:
     folder: Path
     readers: Mapping[str, str]
     lock: str
-    inputs: str | None = None
+    inputs: tuple[str, ...] = ()
     clock: ClockConfig = field(default_factory=ClockConfig)
     socket: Path | None = None
 

@@ -42,4 +42,6 @@ def _item(value: object) -> str:
 
 
 def _plain(value: object) -> str:
+    if isinstance(value, list):
+        return " ".join(map(_plain, value)) or "none"
     return {None: "none", True: "yes", False: "no"}[value] if value is None or isinstance(value, bool) else str(value)

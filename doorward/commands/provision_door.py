@@ -53,8 +53,8 @@ def run(
         typer.Option("--lock", metavar="ADDRESS", help="The lock; a simulated one in DIR/twin when absent."),
     ] = None,
     inputs: Annotated[
-        str | None,
-        typer.Option("--inputs", metavar="ADDRESS", help="Contact, exit button, fire; none when absent."),
+        list[str] | None,
+        typer.Option("--inputs", metavar="ADDRESS", help="Contact, exit button, fire; repeat it; none when absent."),
     ] = None,
     rtc: Annotated[bool, typer.Option("--rtc", help="This machine keeps the time without power.")] = False,
     clock_offset_file: Annotated[
@@ -83,7 +83,7 @@ def run(
         folder=folder.absolute(),
         readers=dict(map(_parse_reader, readers or ())),
         lock=lock or f"simulated://{folder.absolute() / TWIN}",
-        inputs=inputs,
+        inputs=tuple(inputs or ()),
         clock=ClockConfig(rtc=rtc, offset_file=None if clock_offset_file is None else clock_offset_file.absolute()),
         socket=socket,
     )

@@ -148,7 +148,7 @@ def _carry_out(state: State, durable: Underway, now: Instant) -> Outcome:
     host = Host(holder=durable.holder, reader=grant.reader, at_ms=now.monotonic_ms)
     state = replace(
         _without(state, grant.grant_id),
-        orders=orders.admitted(state.orders, grant.credential, durable.kind, settings, now),
+        orders=orders.admitted(state.orders, grant, durable.kind, rules_of(state), now),
         companions=with_host(state.companions, durable.kind, host, settings),
         passing=(*state.passing, durable)[-AWAITED_GRANTS:],
     )

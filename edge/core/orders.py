@@ -7,9 +7,12 @@ Must not: move the door; what follows from a change is the door's table.
 from dataclasses import dataclass, replace
 from typing import Final
 
+from edge.core.effects import Grant
 from edge.core.instant import Instant
 from edge.core.policy import MINUTE_MS, PolicyState, schedule_is_active
+from edge.core.schedule import local_time
 from wire.names import ClockState, DoorMode, PassKind
+from wire.policy import OUTSIDE, PolicyBundle
 from wire.settings import DoorSettings
 
 STAFF_HOLD_MS: Final = 43_200_000
@@ -81,7 +84,7 @@ def _staff_until(orders: Orders, settings: DoorSettings, now: Instant) -> int | 
 def _unlocks_by_schedule(settings: DoorSettings, policy: PolicyState, now: Instant) -> bool:
     if not settings.unlock_schedule or now.clock is ClockState.SUSPECT:
         return False
-    return schedule_is_active(settings.unlock_schedule, policy, now)
+    return schedule_is_active(settings.unlock_schedule, policy, local_time(now.wall_ms, policy.zone))
 
 
 def _next_minute_ms(now: Instant) -> int:
@@ -95,12 +98,13 @@ def deadline_ms(orders: Orders) -> int | None:
     return min((each for each in due if each is not None), default=None)
 
 
-def admitted(orders: Orders, credential: bytes, kind: PassKind, settings: DoorSettings, now: Instant) -> Orders:
+def admitted(orders: Orders, grant: Grant, kind: PassKind, bundle: PolicyBundle, now: Instant) -> Orders:
     """Take note of a person who was admitted: the first of a schedule, or a staff pass that taps twice.
 
     Its second tap in time, with nobody admitted between, keeps the door unlocked, or ends that.
     """
-    first = orders.first_person or settings.first_person_in
+    credential, settings = grant.credential, bundle.settings
+    first = orders.first_person or (settings.first_person_in and not _leads_outside(grant.reader, bundle))
     counts = kind is PassKind.STAFF and settings.double_tap_ms > 0
     if not counts and orders.tapped is None and first is orders.first_person:
         return orders
@@ -110,6 +114,12 @@ def admitted(orders: Orders, credential: bytes, kind: PassKind, settings: DoorSe
         return replace(orders, first_person=first, tapped=StaffTap(credential, now.monotonic_ms))
     until = now.monotonic_ms + STAFF_HOLD_MS if orders.unlocked_until_ms is None else None
     return replace(orders, first_person=first, tapped=None, unlocked_until_ms=until)
+
+
+def _leads_outside(reader: str, bundle: PolicyBundle) -> bool:
+    """Tell whether whoever taps there leaves: no first person in."""
+    passage = bundle.passages.get(reader)
+    return passage is not None and passage.into == OUTSIDE
 
 
 def _is_second(last: StaffTap | None, credential: bytes, settings: DoorSettings, now: Instant) -> bool:

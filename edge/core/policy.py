@@ -5,7 +5,7 @@ Must not: look at signatures, or move the door.
 """
 
 from dataclasses import dataclass
-from datetime import tzinfo
+from datetime import datetime, tzinfo
 from typing import Final
 
 from edge.core.anti_passback import find_violation, note, refused_by_area
@@ -85,11 +85,12 @@ def decide(credential: VerifiedCredential, policy: PolicyState, at: Situation, n
     reason = refused_by_mode(policy.bundle.settings.mode, credential.kind, interlocked=at.interlocked)
     if reason is not None:
         return _deny(Step.DOOR_MODE, reason, credential)
+    local = local_time(now.wall_ms, policy.zone)
     # 11 minimum assurance
-    if credential.assurance < minimum_assurance(policy, now):
+    if credential.assurance < minimum_assurance(policy, local, now.clock):
         return _deny(Step.ASSURANCE, Reason.ASSURANCE_TOO_LOW, credential)
     # 12 access level and schedule
-    level = _admitting_level(credential.access_levels, policy, now)
+    level = _admitting_level(credential.access_levels, policy, local, now.clock)
     if isinstance(level, Reason):
         return _deny(Step.ACCESS, level, credential)
     # 13 anti-passback, occupancy
@@ -105,22 +106,21 @@ def decide(credential: VerifiedCredential, policy: PolicyState, at: Situation, n
     return Granted(f"level-{level}", _hold_ms(credential.flags, policy.bundle.settings), memos, notices)
 
 
-def minimum_assurance(policy: PolicyState, now: Instant) -> Assurance:
+def minimum_assurance(policy: PolicyState, local: datetime, clock: ClockState) -> Assurance:
     """Give the assurance that the door asks for now; while it does not know the time, the strongest of any hour."""
     asked = [
         each.assurance
         for each in policy.bundle.assurance_hours
-        if now.clock is ClockState.SUSPECT or schedule_is_active(each.schedule, policy, now)
+        if clock is ClockState.SUSPECT or schedule_is_active(each.schedule, policy, local)
     ]
     return max([policy.bundle.settings.minimum_assurance, *asked])
 
 
-def schedule_is_active(number: int, policy: PolicyState, now: Instant) -> bool:
-    """Tell whether a schedule is active, by the wall clock."""
-    bundle = policy.bundle
+def schedule_is_active(number: int, policy: PolicyState, local: datetime) -> bool:
+    """Tell whether a schedule is active at a local time of the door."""
     if number == ALWAYS:
         return True
-    return is_active(bundle.schedules[number], bundle.holidays, local_time(now.wall_ms, policy.zone))
+    return is_active(policy.bundle.schedules[number], policy.bundle.holidays, local)
 
 
 def _alerts(credential: VerifiedCredential, bundle: PolicyBundle, at: Situation, now: Instant) -> tuple[EventKind, ...]:
@@ -151,21 +151,21 @@ def _deny(step: Step, reason: Reason, credential: VerifiedCredential) -> Denied:
     return Denied(step, reason, credential.credential, credential.assurance)
 
 
-def _admitting_level(levels: tuple[int, ...], policy: PolicyState, now: Instant) -> int | Reason:
+def _admitting_level(levels: tuple[int, ...], policy: PolicyState, local: datetime, clock: ClockState) -> int | Reason:
     known = [level for level in levels if level in policy.bundle.levels]
     if not known:
         return Reason.UNAUTHORIZED
     for level in known:
-        if any(_schedule_admits(number, policy, now) for number in policy.bundle.levels[level]):
+        if any(_schedule_admits(number, policy, local, clock) for number in policy.bundle.levels[level]):
             return level
-    suspect = now.clock is ClockState.SUSPECT
+    suspect = clock is ClockState.SUSPECT
     return Reason.CLOCK_SUSPECT if suspect else Reason.NOT_PERMITTED_AT_THIS_TIME
 
 
-def _schedule_admits(number: int, policy: PolicyState, now: Instant) -> bool:
+def _schedule_admits(number: int, policy: PolicyState, local: datetime, clock: ClockState) -> bool:
     rule = policy.bundle.settings.suspect
-    if now.clock is not ClockState.SUSPECT:
-        return schedule_is_active(number, policy, now)
+    if clock is not ClockState.SUSPECT:
+        return schedule_is_active(number, policy, local)
     if rule is SuspectRule.DENY:
         return False
     return number == ALWAYS or rule is SuspectRule.IGNORE_SCHEDULES

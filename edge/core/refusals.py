@@ -21,7 +21,7 @@ from wire.passes import PASS_ID_BYTES
 def refuse(state: State, denied: Denied, reader: str, now: Instant, *, memos: tuple[Memo, ...] = ()) -> Outcome:
     """Show and journal a refusal; of a flood only the number, unless there is something to remember."""
     show = Show(reader, feedback_of(denied.reason))
-    flood, journaled = (state.flood, True) if memos else floods.admit(state.flood, now)
+    flood, journaled = (state.flood, True) if memos else floods.admit(state.flood, floods.DENIALS_A_WINDOW, now)
     state = replace(state, flood=flood)
     return emit(state, show, Record(denial(state, denied, reader, now), memos)) if journaled else (state, (show,))
 

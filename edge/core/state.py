@@ -49,6 +49,7 @@ class State:
     """All that a decision depends on besides the input and the time.
 
     Attributes:
+        flood, command_flood: taps and commands that were refused just now.
         awaited: the grants whose commit is awaited.
         passing: those that were carried out and may still not be used.
     """
@@ -63,6 +64,7 @@ class State:
     orders: Orders = field(default_factory=Orders)
     companions: Companions = field(default_factory=Companions)
     flood: Flood = field(default_factory=Flood)
+    command_flood: Flood = field(default_factory=Flood)
     clock: ClockState | None = None
     grants: int = 0
     awaited: tuple[Underway, ...] = ()

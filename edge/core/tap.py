@@ -79,6 +79,7 @@ def next_deadline_ms(state: State) -> int | None:
     due = (
         doors.next_deadline_ms(state.door),
         floods.deadline_ms(state.flood),
+        floods.deadline_ms(state.command_flood),
         waits.deadline_ms(state.companions),
         orders.deadline_ms(state.orders),
     )
@@ -124,7 +125,7 @@ def _dispatch(state: State, event: Input, now: Instant) -> Outcome:  # noqa: C90
 
 def _notice_time(state: State, now: Instant) -> Outcome:
     """Notice what time alone changes: the clock's state, floods that end, people who waited in vain, schedules."""
-    outcome = then(_notice_clock(state, now), lambda before: _end_flood(before, now))
+    outcome = then(_notice_clock(state, now), lambda before: _end_floods(before, now))
     over = waits.expired(state.companions, now)
     if over:
         outcome = then(outcome, lambda before: for_each(before, over, lambda each, one: refuse_waiting(each, one, now)))
@@ -138,14 +139,14 @@ def _notice_clock(state: State, now: Instant) -> Outcome:
     return note(replace(state, clock=now.clock), kind, now)
 
 
-def _end_flood(state: State, now: Instant) -> Outcome:
-    flood, suppressed = floods.roll(state.flood, now)
-    if flood is state.flood:
+def _end_floods(state: State, now: Instant) -> Outcome:
+    flood, denials = floods.roll(state.flood, now)
+    command_flood, commands = floods.roll(state.command_flood, now)
+    if flood is state.flood and command_flood is state.command_flood:
         return state, ()
-    state = replace(state, flood=flood)
-    if not suppressed:
-        return state, ()
-    return emit(state, Record(EventDraft(kind=EventKind.DENIALS_SUPPRESSED, at=now, count=suppressed)))
+    told = ((denials, EventKind.DENIALS_SUPPRESSED), (commands, EventKind.COMMANDS_SUPPRESSED))
+    drafts = (EventDraft(kind=kind, at=now, count=count) for count, kind in told if count)
+    return emit(replace(state, flood=flood, command_flood=command_flood), *map(Record, drafts))
 
 
 def _follow_orders(state: State, now: Instant) -> Outcome:
@@ -177,6 +178,10 @@ def _replace_policy(state: State, policy: PolicyState, kind: EventKind | None, n
     if mutes is not muted:
         told = EventKind.MAINTENANCE_STARTED if mutes else EventKind.MAINTENANCE_ENDED
         outcome = then(outcome, lambda before: note(before, told, now))
+    if muted and not mutes:
+        # What was raised while nobody was called calls now.
+        standing = sorted(state.door.alarms)
+        outcome = then(outcome, lambda before: for_each(before, standing, lambda each, kind: note(each, kind, now)))
     before_s = policy.bundle.settings.forget_presence_before_s
     memos = state.memory.to_forget(MemoKind.PRESENCE, lambda value: value[-1] < before_s)
     return then(outcome, lambda before: _forget(before, memos, now)) if memos else outcome
@@ -204,8 +209,8 @@ def _rule_of(command: Command) -> str:
 
 
 def _refuse_command(state: State, refused: Refused, now: Instant) -> Outcome:
-    flood, journaled = floods.admit(state.flood, now)
-    state = replace(state, flood=flood)
+    flood, journaled = floods.admit(state.command_flood, floods.COMMANDS_A_WINDOW, now)
+    state = replace(state, command_flood=flood)
     if not journaled:
         return state, ()
     name = None if refused.command is None else refused.command.command_id

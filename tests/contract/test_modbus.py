@@ -64,6 +64,20 @@ async def test_a_relay_that_does_not_answer_is_told_and_secured_when_it_does(boa
     await lock.aclose()
 
 
+async def test_a_lock_that_is_closed_while_its_board_is_busy_is_secured_all_the_same(board: Board):
+    lock = open_lock(f"{board.base}coil=0")
+    await lock.energise(hold_ms=60_000, cause_seq=7)
+    # Longer than the worker asks twice, shorter than it goes on for.
+    board.pause()
+    closing = asyncio.create_task(lock.aclose())
+    await asyncio.sleep(0.9)
+    assert board.relay()
+    board.resume()
+    async with asyncio.timeout(DEADLINE_S):
+        await closing
+    assert not board.relay()
+
+
 async def test_inputs_that_do_not_answer_are_told_and_watched_again(board: Board):
     inputs = open_inputs(f"{board.base}{INPUTS}")
     changes = inputs.changes()

@@ -323,6 +323,10 @@ class Day:
         for turn in range(30):
             self.tap(at_ms + turn * 40, b"noise".hex())
 
+    def forged_commands(self, at_ms: int) -> None:
+        for turn in range(12):
+            self.add(at_ms + turn * 40, "command", b"noise".hex(), 15)
+
     def noted(self, at_ms: int) -> None:
         self.add(at_ms, "noted", int(EventKind.READER_LOST))
         self.add(at_ms + 30_000, "noted", int(EventKind.READER_RESTORED))
@@ -410,6 +414,7 @@ _SCENES: list[tuple[Callable[[Day, int], None], int]] = [
     (Day.fire, 1),
     (Day.commanded, 2),
     (Day.scanner_gone_mad, 1),
+    (Day.forged_commands, 1),
     (Day.noted, 1),
     (Day.spell, 5),
     (Day.hours, 1),

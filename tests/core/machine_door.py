@@ -217,7 +217,7 @@ class FedDoor(RuleBasedStateMachine):
             nonlocal carried_out
             carried_out = self.oracle.durable(decided, now_ms)
             if carried_out:
-                self.oracle.admitted(decided.person, now_ms)
+                self.oracle.admitted(decided.person, grant.reader, now_ms)
                 self.oracle.released(now_ms, grant.hold_ms if alone else LONGEST_MS, surely=alone)
 
         effects = self.feed(GrantDurable(grant, 1), happens)

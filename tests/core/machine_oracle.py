@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from edge.core.door_state import InputLine, LineState
 from edge.core.effects import Energise, EventDraft, Grant, Secure
 from edge.core.tap import LATE_MS
-from tests.core.machine_parts import RELEASE_MS, STUDENT, WINDOWS, Person
+from tests.core.machine_parts import INSIDE, RELEASE_MS, STUDENT, WINDOWS, Person
 from wire.names import Action, ClockState, DoorMode, EventKind, PassKind, RelockRule
 from wire.settings import DoorSettings
 
@@ -46,6 +46,7 @@ class Oracle:
         relay_until_ms: the lock's own deadline.
         inherited_until_ms: what of it the daemon before this one left behind, until this one orders otherwise.
         alarms: those that began and did not end.
+        to_call: those that stand at the end of maintenance and were not told again yet.
     """
 
     settings: DoorSettings | None = None
@@ -60,6 +61,7 @@ class Oracle:
     relay_until_ms: int = 0
     inherited_until_ms: int = 0
     alarms: set[EventKind] = field(default_factory=set)
+    to_call: set[EventKind] = field(default_factory=set)
 
     def line(self, line: InputLine) -> LineState:
         """What a wire says."""
@@ -119,10 +121,10 @@ class Oracle:
         in_time = now_ms - decided.decided_ms <= LATE_MS
         return in_time and self.admits(decided.person)
 
-    def admitted(self, person: Person, now_ms: int) -> None:
+    def admitted(self, person: Person, reader: str, now_ms: int) -> None:
         """Somebody was let in: perhaps the first of a schedule, perhaps staff who tap twice."""
         settings = DoorSettings() if self.settings is None else self.settings
-        self.first = self.first or settings.first_person_in
+        self.first = self.first or (settings.first_person_in and reader != INSIDE)
         before, self.tapped = self.tapped, None
         if person.kind is not PassKind.STAFF or not settings.double_tap_ms:
             return
@@ -189,12 +191,16 @@ class Oracle:
         assert released >= (self.free or self.pressed or self.must_until_ms > now_ms)
 
     def tell(self, draft: EventDraft) -> None:
-        """An alarm begins once and ends once, and is muted exactly during maintenance."""
+        """An alarm begins once and ends once, is muted exactly during maintenance, and calls when that ends."""
+        if draft.kind is EventKind.MAINTENANCE_ENDED:
+            self.to_call = set(self.alarms)
         if draft.kind not in ALARMS and draft.kind not in ENDS:
             return
         muted = self.settings is not None and self.settings.maintenance
         assert draft.rule == ("muted" if muted else None)
-        if draft.kind in ALARMS:
+        if draft.kind in self.to_call:
+            self.to_call.remove(draft.kind)
+        elif draft.kind in ALARMS:
             assert draft.kind not in self.alarms
             self.alarms.add(draft.kind)
         else:

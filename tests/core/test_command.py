@@ -10,13 +10,23 @@ import pytest
 from edge.core.command import Refused, judge_command, note_command
 from edge.core.door_state import InputLine, LineState, Mode
 from edge.core.effects import CommitCommand, Effect, Energise, EventDraft, Record, Secure
-from edge.core.flood import DENIALS_A_WINDOW, WINDOW_MS
+from edge.core.flood import COMMANDS_A_WINDOW, DENIALS_A_WINDOW, WINDOW_MS
 from edge.core.memory import Memo, MemoKind, Memory
-from edge.core.tap import CommandDurable, CommandReceived, LineChanged, PolicyReplaced, State, TimeDue, handle
+from edge.core.tap import (
+    CommandDurable,
+    CommandReceived,
+    LineChanged,
+    PolicyReplaced,
+    State,
+    TimeDue,
+    handle,
+    next_deadline_ms,
+)
 from edge.core.verify import FUTURE_MS
 from tests.core.campus import (
     DOOR,
     KEYS,
+    MONOTONIC_MS,
     NOW,
     NOW_MS,
     NOW_S,
@@ -302,18 +312,22 @@ def flooded(count: int) -> tuple[State, list[EventDraft]]:
 
 
 def test_a_flood_of_refused_commands_is_journaled_as_a_number():
-    _, told = flooded(DENIALS_A_WINDOW)
+    _, told = flooded(COMMANDS_A_WINDOW)
     assert [(draft.kind, draft.reason) for draft in told] == [
         (EventKind.COMMAND_REFUSED, Reason.MALFORMED)
-    ] * DENIALS_A_WINDOW
-    state, told = flooded(DENIALS_A_WINDOW + 3)
-    assert len(told) == DENIALS_A_WINDOW
-    _, effects = handle(state, TimeDue(), instant(WINDOW_MS))
-    assert [(draft.kind, draft.count) for draft in drafts(effects)] == [(EventKind.DENIALS_SUPPRESSED, 3)]
+    ] * COMMANDS_A_WINDOW
+    state, told = flooded(COMMANDS_A_WINDOW + 3)
+    assert len(told) == COMMANDS_A_WINDOW
+    assert next_deadline_ms(state) == MONOTONIC_MS + WINDOW_MS
+    _, effects = handle(state, TimeDue(), instant(WINDOW_MS - 1))
+    assert drafts(effects) == []
+    state, effects = handle(state, TimeDue(), instant(WINDOW_MS))
+    assert [(draft.kind, draft.count) for draft in drafts(effects)] == [(EventKind.COMMANDS_SUPPRESSED, 3)]
+    assert next_deadline_ms(state) is None
 
 
 def test_a_flood_hides_no_command_that_is_carried_out_and_none_that_is_taken_back():
-    state, _ = flooded(DENIALS_A_WINDOW + 1)
+    state, _ = flooded(COMMANDS_A_WINDOW + 1)
     state, effects = handle(state, CommandReceived(UNLOCK), NOW)
     assert [type(effect) for effect in effects] == [CommitCommand]
     _, effects = handle(state, CommandDurable(opened(UNLOCK), 5), instant(60_000, wall_ms=NOW_MS + 60_000))
@@ -324,12 +338,19 @@ def test_a_flood_hides_no_command_that_is_carried_out_and_none_that_is_taken_bac
     assert [type(effect) for effect in effects] == [Record]
 
 
-def test_commands_and_passes_share_one_flood():
-    state, _ = flooded(DENIALS_A_WINDOW)
-    _, effects = handle(state, tap(b"garbage"), NOW)
-    assert drafts(effects) == []
+def test_a_flood_of_commands_hides_no_tap_and_one_of_taps_no_command():
+    state, _ = flooded(COMMANDS_A_WINDOW + 1)
+    state, effects = feed(state, *[tap(b"garbage")] * (DENIALS_A_WINDOW + 2))
+    assert [draft.kind for draft in drafts(effects)] == [EventKind.ACCESS_DENIED] * DENIALS_A_WINDOW
     _, effects = handle(state, tap(code()), NOW)
     assert len(commits(effects)) == 1
+    _, effects = handle(state, TimeDue(), instant(WINDOW_MS))
+    assert [(draft.kind, draft.count) for draft in drafts(effects)] == [
+        (EventKind.DENIALS_SUPPRESSED, 2),
+        (EventKind.COMMANDS_SUPPRESSED, 1),
+    ]
+    state, effects = feed(door(), *[tap(b"garbage")] * (DENIALS_A_WINDOW + 1), CommandReceived(b"garbage"))
+    assert drafts(effects)[-1].kind is EventKind.COMMAND_REFUSED
 
 
 def test_a_command_names_the_door_by_its_id():

@@ -99,7 +99,7 @@ def _live(seed: int) -> Counter[str]:
 
 @pytest.mark.timeout(6 * 3600)
 def test_generated_days_lived_again_are_the_same_to_the_last_effect(effort: Effort):
-    days = effort.pick(usual=300, long=10_000)
+    days = effort.pick(usual=120, long=10_000)
     with ProcessPoolExecutor(2, mp_context=get_context("spawn")) as pool:
         seen = sum(pool.map(_live, range(_FIRST_SEED, _FIRST_SEED + days // _DAYS_A_LIFE)), Counter[str]())
     # Days on which nothing happens prove nothing: each of these must have been seen, and people let in every hour.

@@ -229,6 +229,23 @@ def test_a_door_that_starts_during_maintenance_says_so():
     assert [draft.kind for draft in drafts(effects)] == [EventKind.MAINTENANCE_STARTED]
 
 
+def test_an_alarm_that_outlasts_maintenance_calls_when_it_ends():
+    state, _ = feed(
+        door(), ordered(maintenance=True), *[LineChanged(line, ACTIVE) for line in (InputLine.POWER, InputLine.TAMPER)]
+    )
+    state, effects = handle(state, ordered(maintenance=False), NOW)
+    told = [(draft.kind, draft.rule) for draft in drafts(effects)]
+    assert told == [(EventKind.MAINTENANCE_ENDED, None), (EventKind.TAMPER, None), (EventKind.POWER_LOST, None)]
+    _, effects = handle(state, LineChanged(InputLine.TAMPER, QUIET), NOW)
+    assert [(draft.kind, draft.rule) for draft in drafts(effects)] == [(EventKind.TAMPER_RESTORED, None)]
+
+
+def test_an_alarm_calls_again_at_no_other_change_of_rules():
+    state, _ = feed(door(), LineChanged(InputLine.TAMPER, ACTIVE))
+    _, effects = feed(state, ordered(maintenance=False), ordered(maintenance=True), ordered(maintenance=True))
+    assert [draft.kind for draft in drafts(effects)] == [EventKind.MAINTENANCE_STARTED]
+
+
 def test_an_alarm_that_began_before_maintenance_ends_muted_and_one_that_lasts_longer_ends_aloud():
     began, _ = on_line(CLOSED_DOOR, InputLine.TAMPER, ACTIVE, at())
     _, effects = on_line(began, InputLine.TAMPER, QUIET, at(settings=MAINTAINED))

@@ -423,6 +423,7 @@ class Door(FedDoor):
         assert door.mode is not Mode.ACCESSED or door.relock_at_ms is not None
         assert self.oracle.on_fire is (door.mode is Mode.LOCKED_OPEN)
         assert door.alarms == self.oracle.alarms
+        assert not self.oracle.to_call
 
     def teardown(self) -> None:
         """With the button let go, the fire reset and enough time, the door rests as it is ordered to."""

@@ -35,7 +35,7 @@ from tests.core.campus import (
 from tests.core.doors import BASE, kinds, moves
 from tests.core.running import BEGINS_MS, ENDS_MS, MINUTE_MS, SCHEDULED, TWO_MINUTES, hours, running
 from wire.names import Action, Assurance, ClockState, DoorMode, EventKind
-from wire.policy import ALL_DAYS, ALWAYS, MINUTES_A_DAY, Schedule, Window
+from wire.policy import ALL_DAYS, ALWAYS, MINUTES_A_DAY, Passage, Schedule, Window
 
 if TYPE_CHECKING:
     from datetime import tzinfo
@@ -248,6 +248,14 @@ def test_a_door_that_waits_for_its_first_person_is_unlocked_when_one_is_admitted
     assert here.mode() is Mode.UNLOCKED
     here.wait(ENDS_MS)
     assert here.mode() is Mode.LOCKED
+
+
+@pytest.mark.parametrize(("passage", "counts"), [(Passage(1, 2), True), (Passage(2, 1), True), (Passage(1, 0), False)])
+def test_whoever_leaves_is_no_first_person(passage: Passage, *, counts: bool):
+    rules = hours(settings=FIRST)
+    here = running(replace(rules, bundle=replace(rules.bundle, passages={READER: passage})), instant(BEGINS_MS))
+    here.admit(PAPER, BEGINS_MS + 1)
+    assert here.changes() == ([(BEGINS_MS + 1, "schedule-3")] if counts else [])
 
 
 def test_nobody_who_came_before_the_schedule_was_its_first_person():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import UTC
 
 import pytest
 
@@ -10,6 +11,7 @@ from edge.core.effects import Denied
 from edge.core.instant import Instant
 from edge.core.memory import Memory
 from edge.core.policy import Granted, PolicyState, Situation, decide, minimum_assurance
+from edge.core.schedule import local_time
 from edge.core.verify import VerifiedCredential, verify
 from tests.core.campus import (
     LEVEL,
@@ -43,6 +45,7 @@ def holder(
     return verified(present(issue(kind=kind, flags=flags, access_levels=levels)))
 
 
+HERE = local_time(NOW.wall_ms, UTC)
 SITUATION = Situation(reader="outside", interlocked=False, memory=Memory())
 
 
@@ -137,7 +140,7 @@ def hours(*demands: tuple[int, Assurance], minimum: Assurance = Assurance.PRINTE
 def test_the_strongest_demand_of_the_hour_counts(
     demands: list[tuple[int, Assurance]], minimum: Assurance, expected: Assurance
 ):
-    assert minimum_assurance(hours(*demands, minimum=minimum), NOW) is expected
+    assert minimum_assurance(hours(*demands, minimum=minimum), HERE, ClockState.TRUSTED) is expected
 
 
 @pytest.mark.parametrize(
@@ -153,7 +156,7 @@ def test_a_demand_holds_for_its_hours(minute: int, *, admitted: bool):
 def test_while_the_time_is_not_known_the_strongest_demand_of_any_hour_counts(clock: ClockState):
     rules = hours((1, Assurance.ROTATING), (2, Assurance.NONCE_BOUND))
     expected = Assurance.NONCE_BOUND if clock is ClockState.SUSPECT else Assurance.ROTATING
-    assert minimum_assurance(rules, instant(clock=clock)) is expected
+    assert minimum_assurance(rules, HERE, clock) is expected
 
 
 # --- 12 access levels ------------------------------------------------------------------------------------------

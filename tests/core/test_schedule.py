@@ -10,7 +10,7 @@ import pytest
 from edge.core.policy import PolicyState, schedule_is_active
 from edge.core.schedule import is_active, local_time
 from edge.core.tap import handle
-from tests.core.campus import LEVEL, NOW, NOW_MS, code, commits, instant, policy, refusals, tap, under
+from tests.core.campus import LEVEL, NOW, NOW_MS, code, commits, policy, refusals, tap, under
 from wire.names import Reason, Step
 from wire.policy import ALL_DAYS, ALWAYS, MINUTES_A_DAY, Schedule, Window
 
@@ -37,7 +37,7 @@ def by_schedule(*windows: Window, zone: ZoneInfo, holidays: list[date] | None = 
 
 
 def active(rules: PolicyState, moment: datetime) -> bool:
-    return schedule_is_active(1, rules, instant(wall_ms=round(moment.timestamp() * 1000)))
+    return schedule_is_active(1, rules, local_time(round(moment.timestamp() * 1000), rules.zone))
 
 
 # --- windows ---------------------------------------------------------------------------------------------------
@@ -81,7 +81,7 @@ def test_a_schedule_without_holiday_windows_is_closed_on_holidays():
 
 def test_the_built_in_schedule_is_always_active():
     rules = policy(holidays=[day_of(THURSDAY)])
-    assert schedule_is_active(ALWAYS, rules, NOW)
+    assert schedule_is_active(ALWAYS, rules, local_time(NOW_MS, rules.zone))
     assert commits(handle(under(rules), tap(code()), NOW)[1])
 
 

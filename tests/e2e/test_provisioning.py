@@ -138,6 +138,12 @@ async def test_a_twins_clock_comes_into_the_configuration(listener: PeerListener
     assert load_config(done.config).clock.offset_file == tmp_path / "offset"
 
 
+async def test_inputs_at_several_addresses_come_into_the_configuration(listener: PeerListener, tmp_path: Path):
+    urls = ("gpio:///dev/gpiochip0?contact=5&rex=6", "modbus+tcp://10.0.0.7?fire=0")
+    done = await provision(replace(door(listener, tmp_path / "door"), inputs=urls))
+    assert tuple(each.url for each in load_config(done.config).inputs) == urls
+
+
 async def test_a_door_without_a_policy_is_told_what_is_missing(listener: PeerListener, tmp_path: Path):
     async def none_yet(_request: Request) -> Reply:
         return Reply(b'{"trust": 1, "policy": 0, "status": {"0": 1}}')

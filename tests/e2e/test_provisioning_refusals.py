@@ -236,10 +236,17 @@ async def test_a_folder_on_a_file_system_that_cannot_be_written(listener: PeerLi
 
 
 @pytest.mark.parametrize(
-    "change", [{"lock": "relay:///dev/x"}, {"readers": {"a": "serial:"}}, {"inputs": "relay:///dev/x"}]
+    "change",
+    [
+        {"lock": "relay:///dev/x"},
+        {"readers": {"a": "serial:"}},
+        {"inputs": ("relay:///dev/x",)},
+        {"inputs": ("gpio:///dev/gpiochip0?fire=5", "modbus+tcp://10.0.0.7?bell=0")},
+        {"inputs": ("gpio:///dev/gpiochip0?fire=5", "modbus+tcp://10.0.0.7?fire=0")},
+    ],
 )
-async def test_a_device_address_that_no_adapter_understands(
-    listener: PeerListener, tmp_path: Path, change: dict[str, str]
+async def test_device_addresses_that_no_adapter_understands_or_that_contradict_each_other(
+    listener: PeerListener, tmp_path: Path, change: dict[str, object]
 ):
     error = await failure(replace(door(listener, tmp_path / "door"), **change))  # type: ignore[arg-type]
     assert (error.reason, error.reason.exit_code) == (Reason.DEVICE_ADDRESS_INVALID, 2)

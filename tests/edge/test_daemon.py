@@ -136,7 +136,7 @@ async def test_the_service_manager_is_told_and_its_watchdog_fed(door: Door, monk
 
 
 async def test_a_door_without_inputs_and_readers_runs(door: Door):
-    config = replace(door.config, inputs=None, readers=())
+    config = replace(door.config, inputs=(), readers=())
     (door.folder / "edge.toml").write_text(render_config(config))
     async with running(door):
         await door.seen(kind="STARTED")

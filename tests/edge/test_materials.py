@@ -13,7 +13,7 @@ from edge.core.tap import Input, Noted, PolicyReplaced, TrustReplaced
 from edge.core.verify import Place
 from edge.database import Database, Document, Identity
 from edge.materials import Materials, read_root
-from edge.store import Store
+from edge.store import Store, StoreReason
 from tests.support.tenant import TenantKeys
 from wire.errors import WireError, WireReason
 from wire.names import DeviceId, DoorId, DoorMode, EventKind, KeyPurpose, Reason
@@ -199,6 +199,30 @@ async def test_a_damaged_document_is_named_and_the_others_count(tmp_path: Path, 
     assert gate.materials.held.policy is None
 
 
+async def test_a_damaged_status_list_keeps_no_door_from_starting_and_nothing_older_replaces_it(
+    tmp_path: Path, store: Store, keys: TenantKeys
+):
+    keys.write_materials(tmp_path)
+    first = Gate(store, keys)
+    await first.materials.load(tmp_path)
+    await first.materials.accept_status(keys.status(sequence=5, revoked={3}))
+    (number,) = first.materials.held.statuses
+    with sqlite3.connect(tmp_path / "journal.db") as connection:
+        connection.execute("DELETE FROM status_chunk")
+    again = Gate(store, keys)
+    faults = [(fault.field, fault.reason) for fault in await again.materials.load(tmp_path)]
+    # What provisioning left is older than what was damaged.
+    assert faults == [(f"status-{number}", StoreReason.DAMAGED), ("status.sequence", WireReason.ROLLBACK)]
+    assert again.materials.held.statuses == {}
+    assert again.materials.held.policy is not None
+    assert [each.kind for each in again.told if isinstance(each, Noted)] == [EventKind.STORAGE_FAULT]
+    assert await refused(again, keys.status(sequence=4, revoked=set()), "status") is WireReason.ROLLBACK
+    await again.materials.accept_status(keys.status(sequence=5, revoked={3}))
+    last = Gate(store, keys)
+    assert await last.materials.load(tmp_path) == []
+    assert last.materials.held.statuses == first.materials.held.statuses
+
+
 # --- the guard against lock-outs ---------------------------------------------------------------------------------
 
 
@@ -276,6 +300,27 @@ async def test_the_newest_document_that_can_be_opened_counts(
     again = Gate(store, keys)
     assert await again.materials.load(tmp_path) == []
     assert (again.held_trust(), again.held_policy()) == (2, 2)
+
+
+@pytest.mark.parametrize("kind", [Document.TRUST, Document.POLICY])
+async def test_a_door_that_fell_back_takes_nothing_older_than_what_was_ever_in_force(
+    tmp_path: Path, store: Store, keys: TenantKeys, kind: Document
+):
+    await kept_twice(store, keys, tmp_path)
+    third = Gate(store, keys)
+    await third.materials.load(tmp_path)
+    await third.materials.accept_trust(keys.trust(4))
+    await third.materials.accept_policy(keys.policy(version=4))
+    await store.put_document(kind, 4, b"\x00")
+    gate = Gate(store, keys)
+    assert [fault.field for fault in await gate.materials.load(tmp_path)] == [kind.value]
+    old, new = (
+        (keys.trust(3), keys.trust(4)) if kind is Document.TRUST else (keys.policy(version=3), keys.policy(version=4))
+    )
+    assert await refused(gate, old, kind.value) is WireReason.ROLLBACK
+    accept = gate.materials.accept_trust if kind is Document.TRUST else gate.materials.accept_policy
+    await accept(new)
+    assert (gate.held_trust(), gate.held_policy()) == (4, 4)
 
 
 async def test_what_provisioning_left_counts_when_nothing_kept_can_be_opened(

@@ -12,6 +12,7 @@ from edge.schema import migrate
 from edge.status_tables import (
     CHUNK_BYTES,
     DamagedError,
+    KeptStatuses,
     UndoLimits,
     bits_at,
     forget_undo,
@@ -62,7 +63,7 @@ def test_every_sequence_number_of_a_list_that_changes_grows_and_shrinks_is_known
         history[sequence] = random_bits.randbytes(size)
         put_status(connection, status(sequence, history[sequence]), UndoLimits())
     assert {sequence: bits_at(connection, 3, sequence) for sequence in history} == history
-    assert statuses(connection) == [status(39, history[39])]
+    assert statuses(connection).lists == [status(39, history[39])]
 
 
 def test_lists_do_not_mix(connection: sqlite3.Connection):
@@ -126,7 +127,16 @@ def test_steps_that_nobody_needs_can_be_forgotten(connection: sqlite3.Connection
 def test_a_missing_chunk_is_damage(connection: sqlite3.Connection):
     put_status(connection, status(1, bytes(2 * CHUNK_BYTES)), LIMITS)
     connection.execute("DELETE FROM status_chunk WHERE number = 0")
-    with pytest.raises(DamagedError):
-        statuses(connection)
+    assert statuses(connection) == KeptStatuses([], {3: 1})
     with pytest.raises(DamagedError):
         bits_at(connection, 3, 1)
+
+
+def test_a_damaged_list_is_replaced_and_leads_no_way_back(connection: sqlite3.Connection):
+    put_status(connection, status(1, bytes(2 * CHUNK_BYTES)), LIMITS)
+    put_status(connection, status(2, b"\x01" * 2 * CHUNK_BYTES), LIMITS)
+    connection.execute("DELETE FROM status_chunk WHERE number = 0")
+    whole = status(3, b"\x02" * 2 * CHUNK_BYTES)
+    assert put_status(connection, whole, LIMITS) == 3
+    assert statuses(connection) == KeptStatuses([whole], {})
+    assert [bits_at(connection, 3, sequence) for sequence in (1, 2)] == [None, None]

@@ -27,7 +27,7 @@ def door(listener: PeerListener, folder: Path, claim: str | None = None) -> Desi
         folder=folder,
         readers={"outside": f"camera+files://{folder}/frames"},
         lock=f"simulated://{folder}/twin",
-        inputs=f"simulated://{folder}/twin",
+        inputs=(f"simulated://{folder}/twin",),
     )
 
 

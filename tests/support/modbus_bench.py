@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from firmware_adapters.catalogue import open_inputs, open_lock
 from tests.support.waiting import DEADLINE_S
+from tests.support.wires import DOOR
 
 if TYPE_CHECKING:
     from edge.ports import Inputs, Lock
@@ -54,6 +56,14 @@ class Board:
         """Cut its supply."""
         self._process.kill()
         self._process.wait()
+
+    def pause(self) -> None:
+        """Have it take nothing in and answer nothing."""
+        self._process.send_signal(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """Have it go on."""
+        self._process.send_signal(signal.SIGCONT)
 
     def dispose(self) -> None:
         self.stop()
@@ -107,6 +117,8 @@ class ModbusLockBench:
 
 class ModbusInputsBench:
     """Inputs of the board."""
+
+    wires = DOOR
 
     def __init__(self, folder: Path, *, serial: bool = False) -> None:
         self.board = Board(folder, serial=serial)

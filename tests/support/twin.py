@@ -155,7 +155,7 @@ async def make_twin(folder: Path, cloud: RunningCloud, tenant: str, device: Devi
             access_point=bootstrap["access_point"],
         ),
         lock=AddressConfig(url=f"simulated://{folder / 'door'}"),
-        inputs=AddressConfig(url=f"simulated://{folder / 'door'}"),
+        inputs=(AddressConfig(url=f"simulated://{folder / 'door'}"),),
         diagnostics=DiagnosticsConfig(socket=folder / "diag.sock"),
         readers=(ReaderConfig(id="qr-1", url=f"serial://{os.ttyname(slave)}"),),
         cloud=CloudConfig(

@@ -11,14 +11,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge.ports import LockError, Reason
+from edge.ports import InputLine, LockError, Reason
 from firmware_adapters.address import Option
 from firmware_adapters.catalogue import (
     AdapterError,
     AddressFault,
     Kind,
     check,
+    check_all_inputs,
     describe,
+    named_wires,
     open_inputs,
     open_lock,
     open_reader,
@@ -209,3 +211,42 @@ def test_a_host_is_for_cameras_in_the_network_only():
 def test_a_csi_camera_has_a_number(number: str):
     with pytest.raises(AdapterError, match="names no CSI camera by its number"):
         open_reader(f"camera+csi:{number}", "camera-1")
+
+
+# --- the wires of inputs -----------------------------------------------------------------------------------
+
+
+ALL_WIRES = ("contact", "rex", "fire", "lock_monitor", "interlock", "tamper", "power")
+
+
+@pytest.mark.parametrize(
+    ("url", "wires"),
+    [
+        ("gpio:///dev/gpiochip0?fire=13&contact=5&debounce_ms=20", ("contact", "fire")),
+        ("modbus+tcp://10.0.0.7?lock_monitor=0", ("lock_monitor",)),
+        ("gpio:///dev/gpiochip0", ()),
+        ("osdp:///dev/ttyUSB0?key=/k", ("tamper", "power")),
+        ("osdp:///dev/ttyUSB0?key=/k&wires=power", ("power",)),
+        ("simulated:///run/twin", ALL_WIRES),
+        ("simulated:///run/twin?wires=rex,contact", ("contact", "rex")),
+    ],
+)
+def test_an_address_of_inputs_tells_which_wires_are_taken_from_it(url: str, wires: tuple[str, ...]):
+    assert named_wires(url) == wires
+    assert tuple(line.value for line in InputLine) == ALL_WIRES
+
+
+@pytest.mark.parametrize("url", ["simulated:///run/twin?wires=bell", "osdp:///dev/ttyUSB0?key=/k&wires=contact"])
+def test_a_wire_that_a_device_cannot_have_is_refused(url: str):
+    with pytest.raises(AdapterError) as caught:
+        named_wires(url)
+    assert caught.value.fault is AddressFault.BAD_OPTION
+
+
+def test_a_wire_at_two_addresses_is_refused_and_both_are_named():
+    chip, reader = "gpio:///dev/gpiochip0?contact=5&tamper=6", "osdp:///dev/ttyUSB0?key=/k"
+    with pytest.raises(AdapterError) as caught:
+        check_all_inputs([chip, reader])
+    assert caught.value.fault is AddressFault.SHARED_WIRE
+    assert caught.value.what == f"two addresses of inputs tell of the wire tamper: {chip!r} and {reader!r}"
+    check_all_inputs([chip, f"{reader}&wires=power"])

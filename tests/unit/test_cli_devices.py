@@ -12,6 +12,7 @@ import pytest
 
 from doorward.devices import Device, Health, as_the_daemon_says, unconfigured, unwell
 from doorward.errors import ExitCode
+from edge.ports import Reason
 from provisioning.detect import Found, Suggestion, pcscd_socket
 from tests.support.commands import run_here
 from tests.support.diag_socket import answering
@@ -45,16 +46,22 @@ def line(name: str, state: str, since: str | None = "2026-01-01T00:00:00Z") -> d
     return {"line": name, "state": state, "means": state, "since": since}
 
 
+def reader(state: str, *, url: str = READER, reason: str | None = None, **troubles: int) -> dict[str, Any]:
+    sentence = None if reason is None else f"it is {reason}; mend it"
+    return {"id": "in", "url": url, "state": state, "reason": reason, "sentence": sentence, "troubles": troubles}
+
+
 STATUS: dict[str, Any] = {
-    "readers": [{"id": "in", "url": READER, "state": "open"}],
+    "readers": [reader("open")],
     "lock": LOCK,
     "lock_answers": True,
+    "inputs": [{"id": "gpio-1", "url": WIRES, "wires": ["contact", "rex"], "state": "open", "fault": None}],
     "lines": [line("contact", "inactive"), line("rex", "inactive"), line("fire", "unknown", None)],
 }
 READ, LOCKED, WIRED = (
     Device("reader", "in", READER, ("nfc", "buzzer", "display", "led")),
     Device("lock", None, LOCK, ("fail-safe",)),
-    Device("inputs", None, WIRES, ("contact", "rex")),
+    Device("inputs", "gpio-1", WIRES, ("contact", "rex")),
 )
 
 
@@ -77,7 +84,7 @@ def test_every_device_is_told_with_what_it_can_and_how_it_is(config: Path, capsy
     assert [(each["kind"], each["id"], each["address"], tuple(each["can"]), each["health"]) for each in devices] == [
         ("reader", "in", READER, READ.can, "well"),
         ("lock", None, LOCK, LOCKED.can, "well"),
-        ("inputs", None, WIRES, WIRED.can, "well"),
+        ("inputs", "gpio-1", WIRES, WIRED.can, "well"),
     ]
     assert devices[2]["note"] == "contact inactive, rex inactive"
 
@@ -95,8 +102,27 @@ def test_without_a_daemon_the_list_is_told_and_that_it_does_not_run(config: Path
     assert {each["health"] for each in devices} == {"unknown"}
     assert all(each["note"].startswith("daemon not running: no daemon answers at ") for each in devices)
     text = run_here(capsys, "edge", "devices", "--config", config).out
-    assert f"reader in  unknown  {READER}" in text
+    assert f"reader in      unknown  {READER}" in text
+    assert f"inputs gpio-1  unknown  {WIRES}" in text
     assert "start the daemon" in text
+
+
+def test_a_display_is_told_with_its_size_and_why_it_is_lost(config: Path, capsys: pytest.CaptureFixture[str]):
+    url = "display+simulated:///tmp/twin"
+    config.write_text(config.read_text() + f'\n[[display]]\nid = "above"\nurl = "{url}"\n')
+    config.write_text(config.read_text().replace(LOCK, "simulated:///tmp/twin"))
+    told = {
+        "id": "above",
+        "url": url,
+        "readers": [],
+        "state": "lost",
+        "reason": "lost",
+        "sentence": "it is gone; plug it in",
+    }
+    code, devices = ask(config, capsys, {**STATUS, "lock": "simulated:///tmp/twin", "displays": [told]})
+    assert code == ExitCode.FAILED
+    assert (devices[-1]["kind"], devices[-1]["id"], devices[-1]["can"]) == ("display", "above", ["20x2", "simulated"])
+    assert (devices[-1]["health"], devices[-1]["note"]) == ("lost", "it is gone; plug it in")
 
 
 def test_a_daemons_refusal_is_passed_on(config: Path, capsys: pytest.CaptureFixture[str]):
@@ -126,20 +152,42 @@ sys.exit(app(["edge", "devices", "--config", {str(config)!r}, "--json"]))
     assert "pip install 'doorward[gpio]'" in reader["note"]
 
 
-@pytest.mark.parametrize(
-    ("state", "health"), [("open", Health.WELL), ("opening", Health.OPENING), ("lost", Health.LOST)]
-)
+def judged(told: dict[str, Any]) -> Device:
+    (device,) = as_the_daemon_says([READ], {**STATUS, "readers": [told]})
+    return device
+
+
+@pytest.mark.parametrize(("state", "health"), [("open", Health.WELL), ("opening", Health.OPENING)])
 def test_a_reader_is_as_the_daemon_says(state: str, health: Health):
-    status = {**STATUS, "readers": [{"id": "in", "url": READER, "state": state}]}
-    assert as_the_daemon_says([READ], status)[0].health is health
+    device = judged(reader(state))
+    assert (device.health, device.note) == (health, "")
+
+
+@pytest.mark.parametrize("reason", Reason)
+def test_a_reader_that_is_there_and_cannot_be_used_is_at_fault_and_says_why(reason: Reason):
+    device = judged(reader("lost", reason=reason.value))
+    gone = {Reason.LOST, Reason.DEADLINE}
+    assert device.health is (Health.LOST if reason in gone else Health.FAULT)
+    assert device.note == f"it is {reason.value}; mend it"
+
+
+def test_a_daemon_from_before_an_update_tells_no_reason():
+    assert judged({"id": "in", "url": READER, "state": "lost"}).health is Health.LOST
+    assert judged({"id": "in", "url": READER, "state": "open"}).health is Health.WELL
+
+
+def test_what_was_wrong_with_what_a_well_reader_read_is_counted_the_most_frequent_first():
+    device = judged(reader("open", replayed=1, unproven=12, malformed=1))
+    assert (device.health, device.note) == (Health.WELL, "unproven: 12, malformed: 1, replayed: 1")
 
 
 @pytest.mark.parametrize(
     ("device", "status"),
     [
         (READ, {"readers": []}),
-        (READ, {"readers": [{"id": "in", "url": "serial:///dev/ttyS0", "state": "open"}]}),
+        (READ, {"readers": [reader("open", url="serial:///dev/ttyS0")]}),
         (LOCKED, {"lock": "simulated:///run/twin"}),
+        (WIRED, {"inputs": []}),
     ],
 )
 def test_a_daemon_with_another_address_has_to_be_restarted(device: Device, status: dict[str, Any]):
@@ -151,14 +199,26 @@ def test_a_daemon_with_another_address_has_to_be_restarted(device: Device, statu
 @pytest.mark.parametrize(
     ("lines", "health"),
     [
-        ([line("contact", "unknown", None)], Health.OPENING),
         ([line("contact", "unknown"), line("rex", "unknown")], Health.LOST),
+        ([line("contact", "unknown"), line("rex", "unknown"), line("fire", "inactive")], Health.LOST),
         ([line("contact", "unknown"), line("rex", "active")], Health.WELL),
         ([line("contact", "fault"), line("rex", "inactive")], Health.FAULT),
+        ([line("contact", "inactive"), line("fire", "fault")], Health.WELL),
     ],
 )
 def test_inputs_are_as_their_wires_say(lines: list[dict[str, Any]], health: Health):
     assert as_the_daemon_says([WIRED], {**STATUS, "lines": lines})[0].health is health
+
+
+@pytest.mark.parametrize(
+    ("state", "fault", "health"),
+    [("opening", None, Health.OPENING), ("lost", "the board is gone; plug it in", Health.LOST)],
+)
+def test_each_address_of_inputs_is_told_by_itself(state: str, fault: str | None, health: Health):
+    board = Device("inputs", "modbus-2", "modbus+tcp://10.0.0.7?fire=0", ("fire",))
+    of_board = {"id": "modbus-2", "url": board.url, "wires": ["fire"], "state": state, "fault": fault}
+    wired, told = as_the_daemon_says([WIRED, board], {**STATUS, "inputs": [*STATUS["inputs"], of_board]})
+    assert (wired.health, told.health, told.note) == (Health.WELL, health, fault or "")
 
 
 @pytest.mark.parametrize("health", Health)
@@ -206,3 +266,19 @@ def test_a_probe_adds_what_this_machine_has_and_judges_only_what_is_configured(
     devices = [json.loads(each) for each in ran.out.splitlines()]
     assert [each["kind"] for each in devices[:3]] == ["reader", "lock", "inputs"]
     assert {each["health"] for each in devices[3:]} <= {"unconfigured"}
+
+
+@pytest.mark.parametrize(
+    "url", ["nfc:usb", "nfc:usb:072F:2200", "nfc:usb:072f", "nfc:usb:001:004", "pcsc:any", "pcsc:ACS%20ACR122U"]
+)
+def test_an_nfc_reader_on_usb_is_configured_by_any_of_its_addresses(url: str):
+    reader = Suggestion(Found.NFC, Path("/dev/bus/usb/001/004"), "ACR122U", "nfc:usb:072f:2200", (0x072F, 0x2200))
+    assert unconfigured([reader], [Device("reader", "in", url)]) == []
+
+
+@pytest.mark.parametrize("url", ["nfc:usb:072f:2200", "nfc:usb:001:004", "pcsc:any", "nfc:///dev/ttyUSB0", READER])
+def test_an_nfc_reader_on_usb_is_unconfigured_when_others_are(url: str):
+    reader = Suggestion(Found.NFC, Path("/dev/bus/usb/001/005"), "RC-S380", "nfc:usb:054c:06c3", (0x054C, 0x06C3))
+    assert unconfigured([reader], [Device("reader", "in", url)]) == [
+        Device("NFC reader", None, "nfc:usb:054c:06c3", health=Health.UNCONFIGURED, note="RC-S380")
+    ]

@@ -83,3 +83,23 @@ def test_the_daemon_loads_none_of_the_clouds_code():
     code = "import sys, doorward.commands.edge_run; print([n for n in sys.modules if n.split('.')[0] == 'cloud'])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_a_wire_at_two_addresses_of_inputs_is_a_fault_that_names_both(config: Path, capsys: pytest.CaptureFixture[str]):
+    chip, board = "gpio:///dev/gpiochip0?contact=5&fire=6", "modbus+tcp://10.0.0.7?fire=0"
+    config.write_text(f'{GOOD}[inputs]\nurl = ["{chip}", "{board}"]\n')
+    ran = run_here(capsys, "edge", "check-config", config, "--json")
+    assert ran.code == ExitCode.UNUSABLE
+    (problem,) = ran.record["problems"]
+    assert problem["key"] == "inputs.url"
+    assert problem["expected"].startswith("each wire at one address")
+    assert problem["got"] == f"two addresses of inputs tell of the wire fire: {chip!r} and {board!r}"
+    config.write_text(f'{GOOD}[inputs]\nurl = ["{chip}", "{board.replace("fire", "tamper")}"]\n')
+    assert run_here(capsys, "edge", "check-config", config).code == ExitCode.OK
+
+
+def test_what_else_is_wrong_with_an_address_of_inputs_is_told_once(config: Path, capsys: pytest.CaptureFixture[str]):
+    config.write_text(f'{GOOD}[inputs]\nurl = ["simulated:///run/twin", "modbus+tcp://10.0.0.7?bell=0"]\n')
+    problems = run_here(capsys, "edge", "check-config", config, "--json").record["problems"]
+    assert [problem["key"] for problem in problems] == ["inputs.url"]
+    assert "'bell'" in problems[0]["got"]

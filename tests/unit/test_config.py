@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import string
 from pathlib import Path
@@ -27,11 +28,18 @@ from edge.config import (
     load_config,
     render_config,
 )
+from wire.event import MAX_NAME_CHARACTERS
+from wire.passes import slug
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-KNOWN = KnownSchemes(readers=("serial", "camera", "simulated"), locks=("simulated", "relay"), inputs=("simulated",))
+KNOWN = KnownSchemes(
+    readers=("serial", "camera", "simulated"),
+    locks=("simulated", "relay"),
+    inputs=("simulated",),
+    displays=("display", "display+simulated"),
+)
 
 GOOD = """\
 [device]
@@ -110,7 +118,7 @@ def test_a_short_file_has_the_usual_values_for_the_rest(load: Callable[[str], Ed
 def test_a_door_may_have_no_cloud_no_inputs_and_no_reader(load: Callable[[str], EdgeConfig]):
     text = GOOD[: GOOD.index("[cloud]")] + GOOD[GOOD.index("[lock]") :]
     config = load(text)
-    assert (config.cloud, config.inputs, config.readers) == (None, None, ())
+    assert (config.cloud, config.inputs, config.readers) == (None, (), ())
 
 
 def test_the_sockets_usual_place_is_the_state_folder(load: Callable[[str], EdgeConfig], folder: Path):
@@ -145,7 +153,7 @@ def _configs(draw: st.DrawFn) -> EdgeConfig:
         lock=AddressConfig(url=lock),
         diagnostics=DiagnosticsConfig(socket=draw(_paths.filter(lambda path: len(os.fsencode(path)) <= 107))),
         readers=tuple(ReaderConfig(id=name, url=draw(_urls)) for name in ids),
-        inputs=draw(st.none() | st.builds(AddressConfig, url=_urls)),
+        inputs=tuple(AddressConfig(url=url) for url in draw(st.lists(_urls, unique=True, max_size=7))),
         clock=ClockConfig(rtc=draw(st.booleans()), offset_file=draw(st.none() | _paths) if simulated else None),
         limits=LimitsConfig(journal_max_events=draw(st.integers(1_000, 10_000_000))),
         snapshots=SnapshotsConfig(keep_hours=draw(st.integers(1, 720)), most_mb=draw(st.integers(1, 10_000)))
@@ -233,6 +241,11 @@ def test_a_fault_is_told_with_its_place(
         (f'[diagnostics]\nsocket = "/{"x" * 107}"', 21, "diagnostics.socket"),
         ('[inputs]\nurl = "serial:///dev/ttyDW0"', 21, "inputs.url"),
         ("inputs = 1", 20, "lock.inputs"),
+        ("[inputs]\nurl = []", 21, "inputs.url"),
+        ('[inputs]\nurl = ["simulated:a", 1]', 21, "inputs.url"),
+        ('[inputs]\nurl = [\n  "simulated:a",\n  "pigeon:b",\n]', 21, "inputs.url"),
+        ('[inputs]\nurl = ["simulated:a", "simulated:a\\u0000"]', 21, "inputs.url"),
+        ('[inputs]\nurl = ["simulated:a"]\nurls = []', 22, "inputs.urls"),
     ],
 )
 def test_a_fault_in_a_further_section_is_told_with_its_place(
@@ -281,6 +294,56 @@ def test_the_number_of_readers_is_bounded(
         assert len(load(text).readers) == count
     else:
         assert [problem.key for problem in problems(text)] == ["reader"]
+
+
+# --- several addresses of inputs ---------------------------------------------------------------------------
+
+
+def _inputs(*urls: str) -> str:
+    return f"{GOOD}[inputs]\nurl = [{', '.join(json.dumps(url) for url in urls)}]\n"
+
+
+def test_inputs_stand_at_one_address_or_at_several(load: Callable[[str], EdgeConfig]):
+    one = load(GOOD + '[inputs]\nurl = "simulated:a"\n')
+    assert one.inputs == load(_inputs("simulated:a")).inputs == (AddressConfig(url="simulated:a"),)
+    several = load(_inputs("simulated:a", "simulated:b"))
+    assert [each.url for each in several.inputs] == ["simulated:a", "simulated:b"]
+
+
+def test_one_address_is_written_as_before_and_several_one_a_line(load: Callable[[str], EdgeConfig]):
+    assert '\nurl = "simulated:a"\n' in render_config(load(_inputs("simulated:a")))
+    written = render_config(load(_inputs("simulated:a", "simulated:b")))
+    assert '\nurl = [\n  "simulated:a",\n  "simulated:b",\n]\n' in written
+
+
+def test_the_journal_calls_inputs_by_scheme_and_place(load: Callable[[str], EdgeConfig], folder: Path):
+    assert load(GOOD).inputs_by_id == {}
+    assert load(GOOD + '[inputs]\nurl = "simulated:a"\n').inputs_by_id == {"simulated-1": "simulated:a"}
+    (folder / "edge.toml").write_text(_inputs("Modbus+TCP://h", "gpio+files:b", "+:c", f"{'x' * 40}:d"))
+    names = list(load_config(folder / "edge.toml").inputs_by_id)
+    assert names == ["modbus-tcp-1", "gpio-files-2", "inputs-3", f"{'x' * 24}-4"]
+    assert all(slug(name, "name", MAX_NAME_CHARACTERS) == name for name in names)
+
+
+def test_an_address_of_inputs_stands_there_once(problems: Callable[[str], tuple[Problem, ...]]):
+    (problem,) = problems(_inputs("simulated:a", "simulated:b", "simulated:a"))
+    assert (problem.line, problem.key, problem.got) == (21, "inputs.url", '"simulated:a"')
+    assert problem.expected == "one that no other place of the list has"
+
+
+@pytest.mark.parametrize(("count", "accepted"), [(7, True), (8, False)])
+def test_there_are_no_more_addresses_of_inputs_than_wires(
+    load: Callable[[str], EdgeConfig], problems: Callable[[str], tuple[Problem, ...]], count: int, *, accepted: bool
+):
+    text = _inputs(*(f"simulated:{n}" for n in range(count)))
+    if accepted:
+        assert len(load(text).inputs) == count
+    else:
+        (problem,) = problems(text)
+        assert (problem.key, problem.expected, problem.got) == ("inputs.url", "1 to 7 of them", "8")
+
+
+# --- twins -------------------------------------------------------------------------------------------------
 
 
 def test_a_twins_clock_needs_a_twins_lock(problems: Callable[[str], tuple[Problem, ...]]):

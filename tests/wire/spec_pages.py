@@ -123,7 +123,7 @@ _FIELDS: Final = {
     "granted": ("bool or null", "null when nothing was decided"),
     "credential": ("1 to 16 bytes or null", "pass id, or the id of a roster entry; of a command, its id"),
     "assurance": ("Assurance or null", "what the credential reached"),
-    "reader": ("name or null", "where it was presented"),
+    "reader": ("name or null", "where it was presented; of a reader or inputs that are lost or back, which"),
     "rule": ("name or null", "what admitted, such as `level-7`"),
     "policy_version": ("uint", "in force then; 0 for none"),
     "trust_version": ("uint", "in force then; 0 for none"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from hypothesis import example, given
+from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from tests.vectors.parts.kit import DAY_S
@@ -94,11 +95,13 @@ def test_what_is_refused_is_what_shuts_everybody_out(bundle: PolicyBundle, held:
     assert _is_put_in_force(bundle, held) is (kept and somebody)
 
 
+@hypothesis_settings(max_examples=hypothesis_settings().max_examples // 4)
 @given(bundle=ours.policies(), held=st.none() | ours.policies())
 def test_what_a_person_ordered_is_always_put_in_force(bundle: PolicyBundle, held: PolicyBundle | None):
     assert _is_put_in_force(replace(bundle, locks_out=True), held)
 
 
+@hypothesis_settings(max_examples=hypothesis_settings().max_examples // 4)
 @given(ours.policies(), ours.windows())
 def test_the_same_rules_under_the_next_version_are_put_in_force_if_they_admit(bundle: PolicyBundle, window: Window):
     schedules = {**bundle.schedules, 1: Schedule((window,))}

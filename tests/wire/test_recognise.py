@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.fuzz.mutate import GENUINE, mutants
-from tests.vectors.parts.kit import HOLDER, HOLDER_ED, PASS, Case
+from tests.vectors.parts.kit import HOLDER, HOLDER_ED, PASS, Case, DeterministicP256Signer
 from tests.vectors.parts.passes import USUAL
 from tests.wire import strategies as ours
 from tests.wire.readers import octets
@@ -43,6 +43,18 @@ def _usual(claims: Pass = USUAL, *, at: int = _AT, audience: str = "library") ->
 @pytest.mark.parametrize("case", all_cases("presentation"), ids=lambda case: str(case["name"]))
 def test_both_agree_on_every_vector(case: Case):
     assert _by_both(octets(case)) == _by_reader(octets(case))
+
+
+def test_keys_of_either_sign_are_recognised():
+    holders = [DeterministicP256Signer(f"holder-{number}") for number in range(8)]
+    assert {holder.public_key.point[0] for holder in holders} == {2, 3}
+    for holder in holders:
+        issued = seal_pass(replace(USUAL, holder_key=holder.public_key), PASS)
+        data = seal_presentation(issued, holder, issued_at_s=_AT, audience="library")
+        found = _recognise(data)
+        assert found is not None
+        assert found == _parse(data)
+        assert found.signed_pass.unverified.holder_key == holder.public_key
 
 
 @pytest.mark.fuzz
