@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
 
+    from edge.ports import Reader
+
 # The contract's own tests, with this bench in place of its others.
 globals().update({name: each for name, each in vars(suite).items() if name.startswith("test_")})
 
@@ -144,8 +146,8 @@ def _sizes_of_frames(width: int, height: int) -> set[tuple[int, ...]]:
     return {() if gray is None else gray.shape for gray in loaded}
 
 
-def _health(attended: Attended) -> Health:
+def _health(attended: Attended[Reader]) -> Health:
     """Tell a reader's health as `doorward edge devices` does."""
-    device = Device("reader", attended.reader.info.id, f"camera://{LOOPED}")
+    device = Device("reader", attended.device.info.id, f"camera://{LOOPED}")
     said = {"id": device.id, "url": device.url, "state": attended.state.value}
     return as_the_daemon_says([device], {"readers": [said]})[0].health
