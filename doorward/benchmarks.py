@@ -5,7 +5,7 @@ Must not: judge a figure.
 """
 
 import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from importlib import import_module
 from pathlib import Path
@@ -70,14 +70,23 @@ def with_images(benchmarks: Benchmarks, images: Path | None) -> Benchmarks:
     """Let the camera's benchmark read the images of a folder; None leaves it its own.
 
     Raises:
-        CliError: UNUSABLE when there is no such folder.
+        CliError: UNUSABLE when there is no such folder; when it is read, also for one without an image.
     """
     if images is None or CAMERA not in benchmarks:
         return benchmarks
     if not images.is_dir():
         what = f"there is no folder {images} to read images from"
         raise CliError(ExitCode.UNUSABLE, what=what, remedy="name one with --images, or leave it out")
-    return {**benchmarks, CAMERA: partial(benchmarks[CAMERA], images=images)}
+    return {**benchmarks, CAMERA: partial(_of_images, benchmarks[CAMERA], images)}
+
+
+def _of_images(camera: Callable[..., Iterable[Result]], images: Path) -> Iterator[Result]:
+    for figure in camera(images=images):
+        if figure.to_json().get("n") == 0:
+            what = f"there is no image in {images} that can be read"
+            remedy = "name a folder with PNG, JPEG, BMP or PGM files with --images, or leave it out"
+            raise CliError(ExitCode.UNUSABLE, what=what, remedy=remedy)
+        yield figure
 
 
 def row(record: Mapping[str, Json]) -> tuple[str, ...]:

@@ -6,7 +6,7 @@ on with a new one or raises.
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -124,6 +124,15 @@ class CameraReader:
 
     async def show(self, feedback: Feedback) -> None:
         """Do nothing: a camera has no capabilities."""
+
+    def troubles(self) -> Mapping[str, int]:
+        """Tell what was in the way of reading; see `Counting.troubles`."""
+        counted = {
+            "code beyond those of one frame": self.statistics.ignored_codes,
+            "unreadable frame": self.statistics.unreadable,
+            "decoder replaced": self.statistics.worker_restarts,
+        }
+        return {what: count for what, count in counted.items() if count}
 
     def remember_pictures(self) -> None:
         """Keep the last pictures from the next worker on; see `Camera.remember_pictures`."""

@@ -10,7 +10,7 @@ import contextlib
 import secrets
 import time
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
 
 from edge.ports import Capability, Feedback, Form, Home, Medium, Presentation, ReaderError, ReaderInfo, Reason
@@ -31,6 +31,20 @@ from firmware_adapters.sealed_store import SealedStore, SealedStoreError, SealFa
 FLICKER_MS = 300
 # Workers in a row that end before they are ready: then it is the installation, not a card.
 MOST_FAILED_STARTS = 3
+
+# What technicians are told of a card that did not prove what it began to.
+_TROUBLES = {
+    CardFault.ABSENT: "card without the application",
+    CardFault.UNSUPPORTED: "card in LRP mode",
+    CardFault.REFUSED: "card refused the door",
+    CardFault.MALFORMED: "card answer cut or malformed",
+    CardFault.TOO_LARGE: "card answer too long",
+    CardFault.UNPROVEN: "card proof wrong",
+    CardFault.REPLAYED: "card counter went back",
+    CardFault.REMOVED: "card taken away too early",
+    CardFault.DEADLINE: "card too slow",
+    CardFault.STORE: "card counter could not be kept",
+}
 
 _SEAL_REASONS = {
     SealFault.OPEN_TO_OTHERS: Reason.PERMISSION,
@@ -123,6 +137,12 @@ class CardReader:
         if worker is not None and self._info.capabilities and self._opened.is_set():
             with contextlib.suppress(DriverEndedError):  # the iteration finds that too, and replaces it
                 await worker.signal(feedback.value)
+
+    def troubles(self) -> Mapping[str, int]:
+        """Tell what cards did not prove, and how often the driver was replaced; see `Counting.troubles`."""
+        misses = {_TROUBLES[fault]: count for fault, count in self.statistics.misses.items()}
+        restarts = self.statistics.worker_restarts
+        return misses | ({"driver replaced": restarts} if restarts else {})
 
     async def aclose(self) -> None:
         """End the worker and the iteration."""

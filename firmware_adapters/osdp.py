@@ -112,8 +112,11 @@ class OsdpReader:
         Raises:
             ReaderError: it is not, for a reason that a person can do something about.
         """
-        self._refuse_what_contradicts()
         pause_s = self._pacing.pause_s()
+        contradiction = self._contradiction()
+        if contradiction is not None:
+            await self._sit_out(pause_s)
+            raise contradiction
         self.line.run(self._member)
         heard = await self._state(wait_s=ANSWER_DEADLINE_S)
         if isinstance(heard, ReaderError) and not self._closing:
@@ -137,14 +140,22 @@ class OsdpReader:
                 return heard
         return None
 
-    def _refuse_what_contradicts(self) -> None:
+    async def _sit_out(self, pause_s: float) -> None:
+        """Wait for `pause_s`, or until `aclose`; what the line tells meanwhile is for another reader."""
+        until_s = time.monotonic() + pause_s
+        while not self._closing and (left_s := until_s - time.monotonic()) > 0:
+            await self._member.next(wait_s=left_s)
+
+    def _contradiction(self) -> ReaderError | None:
+        """Tell what in the configuration keeps this reader from being read, None when nothing does."""
         first = self.line.other_reader(self._member)
         if first is not None:
             what = f"the OSDP address {self._member.address} on {self.line.path} belongs to reader {first}"
-            raise _refusal(Reason.BUSY, what, "give each reader of a line its own address")
+            return _refusal(Reason.BUSY, what, "give each reader of a line its own address")
         if self.line.speed_differs(self._baud):
             what = f"reader {self._info.id} asks {self.line.path} for {self._baud} baud, another one for more or less"
-            raise _refusal(Reason.UNSUPPORTED, what, "give all readers of a line the same speed")
+            return _refusal(Reason.UNSUPPORTED, what, "give all readers of a line the same speed")
+        return None
 
     async def _next_readings(self) -> list[Reading]:
         due_ms = self._keypad.due_ms()
@@ -248,7 +259,17 @@ def open_reader(address: Address, reader_id: str) -> OsdpReader:
 
 
 def open_inputs(address: Address) -> OsdpInputs:
-    """Make the inputs for an address like osdp:///dev/ttyUSB0?address=1&key=/var/lib/doorward/osdp/1.key."""
-    number = address.options["address"]
+    """Make the inputs for an address like osdp:///dev/ttyUSB0?address=1&key=/var/lib/doorward/osdp/1.key.
+
+    Raises:
+        InputsError: BUSY, they are open already.
+    """
+    number, line = address.options["address"], line_at(address.path)
     member = Member(number, Path(address.texts["key"]), f"OSDP reader {number} on {address.path}", talks=False)
-    return OsdpInputs(line_at(address.path), member, baud=address.options["baud"])
+    if line.is_watched(number):
+        raise InputsError(
+            Reason.BUSY,
+            what=f"the case and the supply of the {member.name} are watched already",
+            remedy="give them as inputs once, or close the first",
+        )
+    return OsdpInputs(line, member, baud=address.options["baud"])

@@ -136,6 +136,10 @@ class OsdpLine:
         first = next(each for each in self._members if each.talks and each.address == member.address)
         return None if first is member else first.name
 
+    def is_watched(self, address: int) -> bool:
+        """Tell whether somebody watches the case and the supply of this reader."""
+        return any(not each.talks and each.address == address for each in self._members)
+
     def speed_differs(self, baud: int) -> bool:
         """Tell whether the line runs at another speed."""
         return baud != self._baud

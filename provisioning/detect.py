@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Final, Protocol
 
 from firmware_adapters.catalogue import Kind, schemes
+from provisioning.nfc_readers import READERS, SERIAL_ADAPTERS, UsbId, plugged_readers
 
 
 @unique
@@ -23,6 +24,8 @@ class Found(Enum):
     KEYBOARD = "keyboard, or a scanner that types"
     CONVERTER = "analogue converter"
     CARDS = "smart card daemon"
+    NFC = "NFC reader"
+    PN532 = "serial adapter, perhaps with a PN532"
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,12 +55,14 @@ class Suggestion:
         path: its device file; a USB port's by the name that it keeps when it is plugged in elsewhere.
         name: what it calls itself, empty when it does not.
         url: its address for `provision door`, None while this installation has no adapter for it.
+        usb_id: vendor and product of an NFC reader on USB, which addresses name it by; None for all others.
     """
 
     found: Found
     path: Path
     name: str
     url: str | None
+    usb_id: UsbId | None = None
 
 
 class SerialPort(Protocol):
@@ -71,6 +76,16 @@ class SerialPort(Protocol):
     @property
     def description(self) -> str:
         """What it calls itself, "n/a" when it does not."""
+        ...
+
+    @property
+    def vid(self) -> int | None:
+        """Its USB vendor, None when it is on no USB."""
+        ...
+
+    @property
+    def pid(self) -> int | None:
+        """Its USB product, None when it is on no USB."""
         ...
 
 
@@ -89,20 +104,40 @@ def detect(
     """
     known = schemes() if known is None else known
     ports = (_pyserial() if serial_ports is None else serial_ports)()
-    lasting = _lasting_names(machine.dev)
-    found = [
-        Suggestion(Found.SERIAL, lasting.get(Path(port.device), Path(port.device)), _named(port.description), None)
-        for port in ports
-    ]
+    found = _on_serial_ports(machine, ports)
     found += _on_chips(machine)
     found += [Suggestion(Found.KEYBOARD, path, "", None) for path in _keyboards(machine.dev)]
     found += [Suggestion(Found.CARDS, path, "pcscd", None) for path in [pcscd_socket(machine)] if path.exists()]
-    return tuple(_with_address(each, known) for each in sorted(found, key=lambda each: str(each.path)))
+    addressed = [_with_address(each, known) for each in found] + _nfc_readers(machine, known)
+    return tuple(sorted(addressed, key=lambda each: str(each.path)))
 
 
 def pcscd_socket(machine: Machine = THIS_MACHINE) -> Path:
     """Tell where the smart card daemon listens; it shares its readers by name, so its socket stands for them."""
     return machine.run / "pcscd" / "pcscd.comm"
+
+
+def _on_serial_ports(machine: Machine, ports: Iterable[SerialPort]) -> list[Suggestion]:
+    """Find what may be a scanner, and beside it what may be a PN532: nobody can tell without talking to it."""
+    lasting = _lasting_names(machine.dev)
+    found = []
+    for port in ports:
+        path = lasting.get(Path(port.device), Path(port.device))
+        found.append(Suggestion(Found.SERIAL, path, _named(port.description), None))
+        if port.vid is not None and port.pid is not None and (port.vid, port.pid) in SERIAL_ADAPTERS:
+            found.append(Suggestion(Found.PN532, path, SERIAL_ADAPTERS[port.vid, port.pid], None))
+    return found
+
+
+def _nfc_readers(machine: Machine, known: Mapping[Kind, Collection[str]]) -> list[Suggestion]:
+    """Find readers on USB; one that pcscd has, while it runs, is suggested by its name there."""
+    pcscd = pcscd_socket(machine).exists() and _usable("pcsc", known)
+    found = []
+    for each in plugged_readers(sys=machine.sys, dev=machine.dev):
+        behind = READERS[each.usb_id].pcsc if pcscd else None
+        own = each.url if _usable("nfc", known) else None
+        found.append(Suggestion(Found.NFC, each.device, each.name, behind or own, each.usb_id))
+    return found
 
 
 def _on_chips(machine: Machine) -> list[Suggestion]:
@@ -127,13 +162,18 @@ _ADDRESSES: Final = {
     Found.KEYBOARD: ("hid", "hid://{path}"),
     Found.CONVERTER: ("adc", "adc://{path}?contact=0"),
     Found.CARDS: ("pcsc", "pcsc:any"),
+    Found.PN532: ("nfc", "nfc://{path}"),
 }
 
 
 def _with_address(each: Suggestion, known: Mapping[Kind, Collection[str]]) -> Suggestion:
     scheme, address = _ADDRESSES[each.found]
-    usable = any(scheme in names for names in known.values())
-    return Suggestion(each.found, each.path, each.name, address.format(path=each.path) if usable else None)
+    url = address.format(path=each.path) if _usable(scheme, known) else None
+    return Suggestion(each.found, each.path, each.name, url)
+
+
+def _usable(scheme: str, known: Mapping[Kind, Collection[str]]) -> bool:
+    return any(scheme in names for names in known.values())
 
 
 def _pyserial() -> Callable[[], Iterable[SerialPort]]:

@@ -19,8 +19,9 @@ Examples:
   doorward edge devices --probe --json
   doorward edge devices --config ./twin/edge.toml
 
-Health: well; opening (not open yet); lost; fault (a wire is broken or shorted); other address (the daemon runs with
-another configuration); not installed (a package is missing); unknown (the daemon does not answer).
+Health: well (the note counts what was wrong with what a reader read since the daemon's start); opening (not open yet);
+lost; fault (a reader is there and cannot be used, or a wire is broken or shorted: see the note); other address (the
+daemon runs with another configuration); not installed (a package is missing); unknown (the daemon does not answer).
 
 Exit codes: 0 none is unwell, 1 one is, 2 the configuration cannot be used, 3 the daemon does not answer.
 """
@@ -37,8 +38,8 @@ def run(
 ) -> ExitCode:
     """Show this door's devices, and how each is.
 
-    Lists every reader, the lock and each address of inputs in the configuration: what it can do, or which wires are
-    taken from it, and its health, which the running daemon tells. No device is opened.
+    Lists every reader, the lock, each address of inputs and every display in the configuration: what it can do, or
+    which wires are taken from it, and its health, which the running daemon tells. No device is opened.
     """
     out = Output(json_lines=json_lines)
     devices, silent = _asked(config)

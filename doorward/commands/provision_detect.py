@@ -16,8 +16,9 @@ Examples:
 def run(*, json_lines: JsonOption = False) -> None:
     """Show what is plugged in, with its device address.
 
-    Looks for serial ports, cameras, GPIO chips, converters, scanners that type and the smart card daemon; nothing is
-    opened. The address is what --reader, --lock and --inputs of `doorward provision door` take.
+    Looks for serial ports, cameras, GPIO chips, converters, scanners that type, the smart card daemon, and NFC readers
+    by their USB id; nothing is opened. A serial adapter of the kind that PN532 boards are wired with is shown twice: as
+    a port, and as that. The address is what --reader, --lock and --inputs of `doorward provision door` take.
     """
     out = Output(json_lines=json_lines)
     found = detect()

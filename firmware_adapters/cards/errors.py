@@ -11,6 +11,7 @@ class CardFault(Enum):
     """Why a card did not prove anything; decide on this, never on the text."""
 
     ABSENT = "absent"  # the card has no such application or file
+    UNSUPPORTED = "unsupported"  # the card works in a mode that no door speaks: LRP
     REFUSED = "refused"  # the card answered with another status word than success
     MALFORMED = "malformed"  # the answer has not the form it must have
     TOO_LARGE = "too_large"  # the answer is longer than any right one

@@ -22,6 +22,7 @@ _GET_CARD_UID: Final = 0x51
 _SELECT_APPLICATION: Final = 0x5A
 _OK: Final = 0x9100
 _ADDITIONAL_FRAME: Final = 0x91AF
+_PERMISSION_DENIED: Final = 0x919D
 _NATIVE_ABSENT: Final = frozenset({0x911C, 0x9140, 0x91A0})
 """Unknown command, key and application (NT4H2421Gx, status words)."""
 _ENCRYPTION: Final = bytes.fromhex("A55A00010080")
@@ -65,10 +66,13 @@ async def authenticate(card: Transceiver, key: bytes, *, key_number: int, entrop
         entropy: gives as many random bytes as it is asked for.
 
     Raises:
-        CardError: REFUSED when the card does not accept the door's proof, UNPROVEN when its own is wrong.
+        CardError: REFUSED when the card does not accept the door's proof, UNPROVEN when its own is wrong, UNSUPPORTED
+            when it is in LRP mode.
     """
-    # 1 the card's challenge
+    # 1 the card's challenge; one in LRP mode denies to begin in AES (NT4H2421Gx table 19)
     first = await _native(card, _AUTHENTICATE, bytes((key_number, 0)))
+    if first.status == _PERMISSION_DENIED:
+        raise CardError(CardFault.UNSUPPORTED, "the card is in LRP mode", status=first.status)
     theirs = decrypt(key, _whole(_require_native(first, _ADDITIONAL_FRAME), BLOCK))
     # 2 the door's challenge, and the card's turned by one byte
     ours = entropy(BLOCK)

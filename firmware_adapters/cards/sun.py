@@ -19,6 +19,8 @@ NAMES: Final = (("e", "c"), ("picc_data", "cmac"))
 NUMBER_BYTES: Final = 7
 
 _MAC_BYTES: Final = 8
+_LRP_BYTES: Final = BLOCK + 8
+"""In LRP mode 8 random bytes stand before the encrypted block (NT4H2421Gx §9.3.4.2)."""
 _MOST_PARAMETERS: Final = 8
 _MIRRORED: Final = 0xC7
 """PICCDataTag: UID mirrored, counter mirrored, a UID of 7 bytes (NT4H2421Gx §9.3)."""
@@ -51,7 +53,8 @@ def parse_address(address: bytes) -> SunMessage | None:
     """Take the message out of an address; None when the address has none.
 
     Raises:
-        CardError: MALFORMED when it has the names of one, and not its values; TOO_LARGE.
+        CardError: MALFORMED when it has the names of one, and not its values; UNSUPPORTED when the tag made it in LRP
+            mode; TOO_LARGE.
     """
     if len(address) > MOST_ADDRESS:
         raise CardError(CardFault.TOO_LARGE, f"a tag's address has more than {MOST_ADDRESS} characters")
@@ -66,6 +69,8 @@ def parse_address(address: bytes) -> SunMessage | None:
             if len(values) != 2:  # noqa: PLR2004 - each once
                 raise _malformed()
             found = dict(given)
+            if len(found[encrypted]) == 2 * _LRP_BYTES:
+                raise CardError(CardFault.UNSUPPORTED, "the tag is in LRP mode")
             return SunMessage(_octets(found[encrypted], BLOCK), _octets(found[mac], _MAC_BYTES))
     return None
 

@@ -23,7 +23,9 @@ from tests.support.pn532 import NfcBench
 from tests.support.readers import Listener, listening
 from tests.support.virtual_cards import (
     NUMBER,
+    CutCard,
     Ev2Card,
+    LrpTag,
     NdefTag,
     NumberCard,
     Phone,
@@ -138,6 +140,49 @@ async def test_a_key_that_was_just_provisioned_counts_from_the_next_card_on(benc
         SealedStore(bench.state_folder).write("ntag424", _MASTERS[CardKey.NTAG424])
         bench.field.hold(Ev2Card(key=card_key(_MASTERS[CardKey.NTAG424], 2, other), number=other))
         assert (await listener.next()).form is Form.CARD_SECRET
+
+
+def _wrong_mac() -> SunTag:
+    tag = SunTag(meta=_MASTERS[CardKey.SUN_META], file=_MASTERS[CardKey.SUN_FILE])
+    tag.wrong_mac = True
+    return tag
+
+
+def _wrong_session_mac() -> Ev2Card:
+    card = Ev2Card(key=card_key(_MASTERS[CardKey.NTAG424], 2))
+    card.wrong_mac = True
+    return card
+
+
+def _unable() -> dict[str, tuple[VirtualCard, dict[CardFault, int], str]]:
+    """Cards that prove nothing, each with its misses and what a technician is told."""
+    ev2 = Ev2Card(key=card_key(_MASTERS[CardKey.NTAG424], 2))
+    return {
+        "SUN message with a wrong CMAC": (_wrong_mac(), {CardFault.UNPROVEN: 1}, "card proof wrong"),
+        "number with a wrong CMAC": (_wrong_session_mac(), {CardFault.UNPROVEN: 1}, "card proof wrong"),
+        "LRP mode": (LrpTag(), {CardFault.UNSUPPORTED: 2}, "card in LRP mode"),
+        "a step cut short": (CutCard(ev2, 17), {CardFault.REFUSED: 1}, "card refused the door"),
+        "an answer of one byte": (
+            CutCard(PkocCard(NUMBER), 1),
+            {CardFault.MALFORMED: 5},
+            "card answer cut or malformed",
+        ),
+    }
+
+
+@pytest.mark.parametrize("kind", _unable())
+async def test_a_card_that_cannot_prove_itself_is_a_number_and_the_next_is_read(keyed: CardBench, kind: str):
+    card, misses, told = _unable()[kind]
+    async with listening(keyed.reader) as listener:
+        keyed.field.hold(card)
+        presentation = await listener.next()
+        assert (presentation.form, presentation.payload) == (Form.CARD_NUMBER, card.number)
+        assert keyed.reader.statistics.misses == misses
+        assert keyed.reader.troubles() == {told: sum(misses.values())}
+        keyed.field.take_away()
+        keyed.field.hold(NumberCard(b"\x04" * 7))
+        assert await listener.next_payload() == b"\x04" * 7
+    assert keyed.reader.statistics.worker_restarts == 0
 
 
 class _Leaving(Phone):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import time
 from typing import TYPE_CHECKING
 
 import pytest
@@ -310,6 +311,20 @@ async def test_two_readers_configured_with_one_address_are_told(bench: OsdpBench
     assert error.reason is Reason.BUSY
     assert "belongs to reader reader-1" in error.what
     await other.aclose()
+
+
+async def test_a_reader_that_is_configured_wrongly_is_not_tried_in_a_busy_loop(bench: OsdpBench):
+    """It once was, and a door with such a configuration did nothing else."""
+    other = bench.open(name="reader-2")
+    began_s = time.monotonic()
+    for _ in range(4):
+        assert (await Listener(other).failure()).reason is Reason.BUSY
+    # Pauses of 0, 0.1, 0.2 and 0.4 s.
+    assert time.monotonic() - began_s >= 0.7
+    waiting = Listener(other)
+    await asyncio.sleep(0)
+    await other.aclose()
+    await waiting.ended()
 
 
 async def test_two_readers_on_the_line_with_one_address_are_told(bench: OsdpBench):

@@ -25,6 +25,7 @@ from tests.support.readers import (
     SimulatedReaderBench,
     listening,
 )
+from tests.support.video_pipe import VideoBench
 from tests.support.waiting import DEADLINE_S
 from tests.support.wiegand_bench import WiegandBench
 
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 
 _BENCHES: dict[str, Callable[[Path], ReaderBench]] = {
     "serial": SerialBench,
+    "camera": VideoBench,
     "camera+files": FolderBench,
     "camera+http": HttpBench,
     "camera+csi": CsiBench,

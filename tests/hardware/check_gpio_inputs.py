@@ -12,6 +12,7 @@ from firmware_adapters.catalogue import open_inputs
 from tests.contract import test_inputs as suite
 from tests.support.gpio_sim import GpioSim
 from tests.support.waiting import DEADLINE_S
+from tests.support.wires import DOOR
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
@@ -25,6 +26,8 @@ PRESS_S = 0.2
 
 class GpioInputsBench:
     """Wires that a test pulls; a circuit that is open is pulled up."""
+
+    wires = DOOR
 
     def __init__(self) -> None:
         self.sim = GpioSim({CONTACT: "DOOR_CONTACT"})

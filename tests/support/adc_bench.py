@@ -6,6 +6,7 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from firmware_adapters.catalogue import open_inputs
+from tests.support.wires import DOOR
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -20,6 +21,8 @@ SHORT, CLOSED, OPEN, CUT = 0.0, 1 / 2, 2 / 3, 1.0
 
 class AdcInputsBench:
     """Contact (0) and fire (2) are closed at rest, the exit button (1) is open."""
+
+    wires = DOOR
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder / "iio:device0"

@@ -34,7 +34,7 @@ from wire.command import Command, seal_command
 from wire.names import Action, DoorId, KeyPurpose, PassKind
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Mapping
 
     from wire.policy import PolicyBundle
     from wire.settings import DoorSettings
@@ -161,8 +161,16 @@ class Door:
 
     def simulate(self, *readers: str) -> None:
         """Give the door simulated readers instead of its scanner, before its start."""
-        url = f"simulated://{self.folder / 'door'}"
-        config = replace(self.config, readers=tuple(ReaderConfig(id=each, url=url) for each in readers))
+        self.read_by(dict.fromkeys(readers, f"simulated://{self.folder / 'door'}"))
+
+    def read_by(self, readers: Mapping[str, str]) -> None:
+        """Give the door other readers, each an id and an address, before its start."""
+        each = tuple(ReaderConfig(id=name, url=url) for name, url in readers.items())
+        self.configure(replace(self.config, readers=each))
+
+    def configure(self, config: EdgeConfig) -> None:
+        """Write another configuration, before its start."""
+        self.config = config
         (self.folder / "edge.toml").write_text(render_config(config))
 
     async def read(self, line: str, reader: str = "in") -> None:

@@ -6,6 +6,7 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from firmware_adapters.catalogue import open_inputs, open_lock
+from tests.support.wires import DOOR
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -40,6 +41,8 @@ class FilesLockBench:
 
 class FilesInputsBench:
     """Wires whose lines are files: "1" is an open circuit, which a resistor pulls up."""
+
+    wires = DOOR
 
     def __init__(self, folder: Path, options: str = "") -> None:
         self.folder = folder / "chip"

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from firmware_adapters.catalogue import open_inputs, open_lock
 from tests.support.waiting import DEADLINE_S
+from tests.support.wires import DOOR
 
 if TYPE_CHECKING:
     from edge.ports import Inputs, Lock
@@ -116,6 +117,8 @@ class ModbusLockBench:
 
 class ModbusInputsBench:
     """Inputs of the board."""
+
+    wires = DOOR
 
     def __init__(self, folder: Path, *, serial: bool = False) -> None:
         self.board = Board(folder, serial=serial)

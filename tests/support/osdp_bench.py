@@ -16,6 +16,7 @@ from firmware_adapters.catalogue import open_inputs, open_reader
 from firmware_adapters.osdp import OsdpInputs, OsdpReader
 from firmware_adapters.sealed_key import write_key
 from tests.support.waiting import until
+from tests.support.wires import READER_CASE
 
 _PERIPHERAL = Path(__file__).with_name("osdp_peripheral.py")
 KEY = bytes.fromhex("00112233445566778899aabbccddeeff")
@@ -202,6 +203,43 @@ class OsdpBench:
         for peripheral in self._others:
             peripheral.kill()
         self.line.close()
+
+
+class OsdpInputsBench:
+    """The case and the supply of an OSDP reader under contract: its case is what opens, its supply what fails."""
+
+    wires = READER_CASE
+
+    def __init__(self, folder: Path) -> None:
+        key_file = folder / "1.key"
+        write_key(key_file, KEY)
+        self._line = Rs485(folder)
+        self._peripheral = Peripheral(self._line)
+        self._url = f"osdp://{self._line.port}?address=1&baud=115200&key={key_file}"
+        self._tamper = False
+
+    def open(self) -> OsdpInputs:
+        inputs = open_inputs(self._url)
+        assert isinstance(inputs, OsdpInputs)
+        return inputs
+
+    async def open_door(self) -> None:
+        self._tamper = True
+        self._peripheral.local(tamper=True, power=False)
+
+    async def close_door(self) -> None:
+        self._tamper = False
+        self._peripheral.local(tamper=False, power=False)
+
+    async def press(self) -> None:
+        raise NotImplementedError("there is no button on it")
+
+    async def raise_fire(self) -> None:
+        self._peripheral.local(tamper=self._tamper, power=True)
+
+    def dispose(self) -> None:
+        self._peripheral.kill()
+        self._line.close()
 
 
 async def shown(peripheral: Peripheral, **members: object) -> None:

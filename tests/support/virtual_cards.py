@@ -173,6 +173,39 @@ class SunTag(NdefTag):
         )
 
 
+class LrpTag(NdefTag):
+    """An NTAG 424 DNA in LRP mode (NT4H2421Gx §9, table 19 and §9.3.4.2).
+
+    What it encrypts is drawn at random here: whoever does not speak LRP cannot tell the difference.
+    """
+
+    def mirrored(self) -> bytes:
+        encrypted, mac = secrets.token_hex(8 + 16).upper(), secrets.token_hex(8).upper()
+        return address_record(f"door.example/t?e={encrypted}&c={mac}".encode())
+
+    def other(self, apdu: bytes) -> bytes:
+        if apdu[:2] != b"\x90\x71" or len(apdu) < 7:
+            return super().other(apdu)
+        capabilities = apdu[7 : 7 + apdu[6]]
+        asks_for_lrp = bool(capabilities) and bool(capabilities[0] & 0x02)
+        return b"\x01" + secrets.token_bytes(16) + b"\x91\xaf" if asks_for_lrp else b"\x91\x9d"
+
+
+class CutCard(NdefTag):
+    """A right card whose answers arrive with so many bytes at most, status word included."""
+
+    def __init__(self, card: VirtualCard, size: int) -> None:
+        super().__init__(number=card.number)
+        self._card = card
+        self._size = size
+
+    def reset(self) -> None:
+        self._card.reset()
+
+    def answer(self, apdu: bytes) -> bytes:
+        return self._card.answer(apdu)[: self._size]
+
+
 class Ev2Card(NdefTag):
     """An NTAG 424 DNA, or a DESFire EV2 when it has an application of three bytes."""
 
@@ -182,6 +215,7 @@ class Ev2Card(NdefTag):
         super().__init__(number=number)
         self.said_number = number
         self.lies = False  # sends back a challenge that it could not decrypt
+        self.wrong_mac = False
         self._key = key
         self._key_number = key_number
         self._native_application = application
@@ -242,7 +276,10 @@ class Ev2Card(NdefTag):
             return b"\x91\x1e"
         vector = _cbc(encryption, bytes.fromhex("5aa5") + transaction + b"\x01\x00" + bytes(8))
         data = _cbc(encryption, self.said_number + b"\x80" + bytes(8), vector)
-        return data + _cmac(authentication, b"\x00\x01\x00" + transaction + data)[1::2] + b"\x91\x00"
+        given = _cmac(authentication, b"\x00\x01\x00" + transaction + data)[1::2]
+        if self.wrong_mac:
+            given = given[:-1] + bytes((given[-1] ^ 1,))
+        return data + given + b"\x91\x00"
 
 
 def _tlv(tag: int, value: bytes) -> bytes:

@@ -23,6 +23,7 @@ from tests.support.virtual_cards import (
     NUMBER,
     Ev2Card,
     Held,
+    LrpTag,
     NdefTag,
     NumberCard,
     Phone,
@@ -266,6 +267,11 @@ async def test_a_tag_is_not_accepted_when_its_counter_cannot_be_kept(tmp_path: P
 async def test_a_card_with_another_key_proves_nothing():
     card = Ev2Card(key=bytes(16))
     assert _missed(await _present(card, _desk())) == (Miss("ntag424", CardFault.REFUSED),)
+
+
+async def test_a_tag_in_lrp_mode_proves_nothing_and_is_told_from_a_forged_one():
+    misses = (Miss("ntag424", CardFault.UNSUPPORTED), Miss("message", CardFault.UNSUPPORTED))
+    assert _missed(await _present(LrpTag(), _desk())) == misses
 
 
 async def test_a_card_that_does_not_return_the_challenge_proves_nothing():

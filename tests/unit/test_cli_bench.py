@@ -13,6 +13,7 @@ import pytest
 from doorward.benchmarks import choose, find_benchmarks, number, row, with_images
 from doorward.errors import CliError, ExitCode
 from doorward.output import Json
+from tests.support.commands import run_here
 
 REGISTRY = """
 class Figure:
@@ -126,6 +127,24 @@ def test_a_folder_of_images_that_is_not_there_is_refused(tmp_path: Path):
     with pytest.raises(CliError, match="there is no folder") as caught:
         with_images({"camera": list}, tmp_path / "none")
     assert caught.value.code is ExitCode.UNUSABLE
+
+
+@pytest.mark.parametrize("files", [{}, {"notes.txt": b"none"}, {"broken.png": b"no image"}], ids=str)
+def test_a_folder_without_a_readable_image_is_refused_by_the_command(
+    files: dict[str, bytes], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    for name, data in files.items():
+        (tmp_path / name).write_bytes(data)
+    ran = run_here(capsys, "bench", "camera", "--images", tmp_path)
+    assert ran.code == ExitCode.UNUSABLE
+    assert f"there is no image in {tmp_path} that can be read" in ran.err
+    assert "--images" in ran.err
+
+
+def test_a_folder_that_is_not_there_is_refused_by_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    ran = run_here(capsys, "bench", "camera", "--images", tmp_path / "none")
+    assert ran.code == ExitCode.UNUSABLE
+    assert "there is no folder" in ran.err
 
 
 @dataclass

@@ -12,6 +12,7 @@ import pytest
 
 from doorward.devices import Device, Health, as_the_daemon_says, unconfigured, unwell
 from doorward.errors import ExitCode
+from edge.ports import Reason
 from provisioning.detect import Found, Suggestion, pcscd_socket
 from tests.support.commands import run_here
 from tests.support.diag_socket import answering
@@ -45,8 +46,13 @@ def line(name: str, state: str, since: str | None = "2026-01-01T00:00:00Z") -> d
     return {"line": name, "state": state, "means": state, "since": since}
 
 
+def reader(state: str, *, url: str = READER, reason: str | None = None, **troubles: int) -> dict[str, Any]:
+    sentence = None if reason is None else f"it is {reason}; mend it"
+    return {"id": "in", "url": url, "state": state, "reason": reason, "sentence": sentence, "troubles": troubles}
+
+
 STATUS: dict[str, Any] = {
-    "readers": [{"id": "in", "url": READER, "state": "open"}],
+    "readers": [reader("open")],
     "lock": LOCK,
     "lock_answers": True,
     "inputs": [{"id": "gpio-1", "url": WIRES, "wires": ["contact", "rex"], "state": "open", "fault": None}],
@@ -101,6 +107,24 @@ def test_without_a_daemon_the_list_is_told_and_that_it_does_not_run(config: Path
     assert "start the daemon" in text
 
 
+def test_a_display_is_told_with_its_size_and_why_it_is_lost(config: Path, capsys: pytest.CaptureFixture[str]):
+    url = "display+simulated:///tmp/twin"
+    config.write_text(config.read_text() + f'\n[[display]]\nid = "above"\nurl = "{url}"\n')
+    config.write_text(config.read_text().replace(LOCK, "simulated:///tmp/twin"))
+    told = {
+        "id": "above",
+        "url": url,
+        "readers": [],
+        "state": "lost",
+        "reason": "lost",
+        "sentence": "it is gone; plug it in",
+    }
+    code, devices = ask(config, capsys, {**STATUS, "lock": "simulated:///tmp/twin", "displays": [told]})
+    assert code == ExitCode.FAILED
+    assert (devices[-1]["kind"], devices[-1]["id"], devices[-1]["can"]) == ("display", "above", ["20x2", "simulated"])
+    assert (devices[-1]["health"], devices[-1]["note"]) == ("lost", "it is gone; plug it in")
+
+
 def test_a_daemons_refusal_is_passed_on(config: Path, capsys: pytest.CaptureFixture[str]):
     with answering(config.parent / "s", b'{"error": "16 are asking already"}\n'):
         assert run_here(capsys, "edge", "devices", "--config", config).code == ExitCode.REFUSED
@@ -128,19 +152,40 @@ sys.exit(app(["edge", "devices", "--config", {str(config)!r}, "--json"]))
     assert "pip install 'doorward[gpio]'" in reader["note"]
 
 
-@pytest.mark.parametrize(
-    ("state", "health"), [("open", Health.WELL), ("opening", Health.OPENING), ("lost", Health.LOST)]
-)
+def judged(told: dict[str, Any]) -> Device:
+    (device,) = as_the_daemon_says([READ], {**STATUS, "readers": [told]})
+    return device
+
+
+@pytest.mark.parametrize(("state", "health"), [("open", Health.WELL), ("opening", Health.OPENING)])
 def test_a_reader_is_as_the_daemon_says(state: str, health: Health):
-    status = {**STATUS, "readers": [{"id": "in", "url": READER, "state": state}]}
-    assert as_the_daemon_says([READ], status)[0].health is health
+    device = judged(reader(state))
+    assert (device.health, device.note) == (health, "")
+
+
+@pytest.mark.parametrize("reason", Reason)
+def test_a_reader_that_is_there_and_cannot_be_used_is_at_fault_and_says_why(reason: Reason):
+    device = judged(reader("lost", reason=reason.value))
+    gone = {Reason.LOST, Reason.DEADLINE}
+    assert device.health is (Health.LOST if reason in gone else Health.FAULT)
+    assert device.note == f"it is {reason.value}; mend it"
+
+
+def test_a_daemon_from_before_an_update_tells_no_reason():
+    assert judged({"id": "in", "url": READER, "state": "lost"}).health is Health.LOST
+    assert judged({"id": "in", "url": READER, "state": "open"}).health is Health.WELL
+
+
+def test_what_was_wrong_with_what_a_well_reader_read_is_counted_the_most_frequent_first():
+    device = judged(reader("open", replayed=1, unproven=12, malformed=1))
+    assert (device.health, device.note) == (Health.WELL, "unproven: 12, malformed: 1, replayed: 1")
 
 
 @pytest.mark.parametrize(
     ("device", "status"),
     [
         (READ, {"readers": []}),
-        (READ, {"readers": [{"id": "in", "url": "serial:///dev/ttyS0", "state": "open"}]}),
+        (READ, {"readers": [reader("open", url="serial:///dev/ttyS0")]}),
         (LOCKED, {"lock": "simulated:///run/twin"}),
         (WIRED, {"inputs": []}),
     ],
@@ -221,3 +266,19 @@ def test_a_probe_adds_what_this_machine_has_and_judges_only_what_is_configured(
     devices = [json.loads(each) for each in ran.out.splitlines()]
     assert [each["kind"] for each in devices[:3]] == ["reader", "lock", "inputs"]
     assert {each["health"] for each in devices[3:]} <= {"unconfigured"}
+
+
+@pytest.mark.parametrize(
+    "url", ["nfc:usb", "nfc:usb:072F:2200", "nfc:usb:072f", "nfc:usb:001:004", "pcsc:any", "pcsc:ACS%20ACR122U"]
+)
+def test_an_nfc_reader_on_usb_is_configured_by_any_of_its_addresses(url: str):
+    reader = Suggestion(Found.NFC, Path("/dev/bus/usb/001/004"), "ACR122U", "nfc:usb:072f:2200", (0x072F, 0x2200))
+    assert unconfigured([reader], [Device("reader", "in", url)]) == []
+
+
+@pytest.mark.parametrize("url", ["nfc:usb:072f:2200", "nfc:usb:001:004", "pcsc:any", "nfc:///dev/ttyUSB0", READER])
+def test_an_nfc_reader_on_usb_is_unconfigured_when_others_are(url: str):
+    reader = Suggestion(Found.NFC, Path("/dev/bus/usb/001/005"), "RC-S380", "nfc:usb:054c:06c3", (0x054C, 0x06C3))
+    assert unconfigured([reader], [Device("reader", "in", url)]) == [
+        Device("NFC reader", None, "nfc:usb:054c:06c3", health=Health.UNCONFIGURED, note="RC-S380")
+    ]

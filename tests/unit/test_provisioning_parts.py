@@ -1,17 +1,14 @@
-"""The parts of provisioning that need no cloud: plan, apply, folder, claim, detection."""
+"""The parts of provisioning that need no cloud: plan, apply, folder, claim."""
 
 from __future__ import annotations
 
 import os
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 
-from firmware_adapters.catalogue import Kind, check
 from provisioning import folder as door_folder
 from provisioning.apply import Once, Progress, Stage, apply
-from provisioning.detect import Found, Machine, Suggestion, detect, pcscd_socket
 from provisioning.errors import ProvisioningError, Reason
 from provisioning.est import read_claim
 from provisioning.folder import names_in, prepare_folder, put_aside, read_secret, write_file
@@ -228,85 +225,3 @@ def test_journals_are_put_aside_side_by_side(tmp_path: Path):
 
 def test_a_folder_that_does_not_exist_has_no_files(tmp_path: Path):
     assert names_in(tmp_path / "nothing") == frozenset()
-
-
-# --- detection ---------------------------------------------------------------------------------------------
-
-KNOWN = {Kind.READER: ("serial", "camera"), Kind.LOCK: ("simulated",), Kind.INPUTS: ()}
-
-
-@pytest.fixture(name="machine")
-def _machine(tmp_path: Path) -> Machine:
-    machine = Machine(dev=tmp_path / "dev", sys=tmp_path / "sys", run=tmp_path / "run")
-    for folder in (machine.dev, machine.sys, machine.run):
-        folder.mkdir()
-    return machine
-
-
-def test_devices_are_suggested_with_their_addresses(machine: Machine):
-    dev, names = machine.dev, machine.sys / "class" / "video4linux"
-    (dev / "serial" / "by-id").mkdir(parents=True)
-    for file in ("ttyUSB0", "ttyS0", "video0", "videophone", "gpiochip4"):
-        (dev / file).touch()
-    lasting = dev / "serial" / "by-id" / "usb-Scanner_123-if00"
-    lasting.symlink_to("../../ttyUSB0")
-    (names / "video0").mkdir(parents=True)
-    (names / "video0" / "name").write_text("Door camera\n")
-    ports = [
-        SimpleNamespace(device=str(dev / "ttyUSB0"), description="QR scanner"),
-        SimpleNamespace(device=str(dev / "ttyS0"), description="n/a"),
-    ]
-    found = detect(machine, serial_ports=lambda: ports, known=KNOWN)
-    assert set(found) == {
-        Suggestion(Found.SERIAL, lasting, "QR scanner", f"serial://{lasting}"),
-        Suggestion(Found.SERIAL, dev / "ttyS0", "", f"serial://{dev}/ttyS0"),
-        Suggestion(Found.CAMERA, dev / "video0", "Door camera", f"camera://{dev}/video0"),
-        Suggestion(Found.GPIO, dev / "gpiochip4", "", None),
-    }
-
-
-def test_what_types_what_converts_and_the_smart_card_daemon_are_found(machine: Machine):
-    typing, converters = machine.dev / "input" / "by-id", machine.sys / "bus" / "iio" / "devices"
-    typing.mkdir(parents=True)
-    for file in ("usb-Scanner-event-kbd", "usb-Mouse-event-mouse"):
-        (typing / file).touch()
-    (converters / "iio:device0").mkdir(parents=True)
-    (converters / "iio:device0" / "name").write_text("mcp3008\n")
-    (machine.run / "pcscd").mkdir()
-    pcscd_socket(machine).touch()
-    scanner, converter = typing / "usb-Scanner-event-kbd", converters / "iio:device0"
-    assert set(detect(machine, serial_ports=list)) == {
-        Suggestion(Found.KEYBOARD, scanner, "", f"hid://{scanner}"),
-        Suggestion(Found.CONVERTER, converter, "mcp3008", f"adc://{converter}?contact=0"),
-        Suggestion(Found.CARDS, pcscd_socket(machine), "pcscd", "pcsc:any"),
-    }
-
-
-def test_what_is_suggested_is_what_the_catalogue_understands(machine: Machine):
-    (machine.dev / "video0").touch()
-    (machine.dev / "input" / "by-id").mkdir(parents=True)
-    (machine.dev / "input" / "by-id" / "usb-Scanner-event-kbd").touch()
-    (machine.run / "pcscd").mkdir()
-    pcscd_socket(machine).touch()
-    (machine.sys / "bus" / "iio" / "devices" / "iio:device0").mkdir(parents=True)
-    ports = [SimpleNamespace(device="/dev/ttyUSB0", description="QR scanner")]
-    found = {each.found: each.url for each in detect(machine, serial_ports=lambda: ports) if each.url}
-    converter = found.pop(Found.CONVERTER)
-    assert check(Kind.INPUTS, converter).scheme == "adc"
-    assert {check(Kind.READER, url).scheme for url in found.values()} == {"serial", "camera", "hid", "pcsc"}
-
-
-def test_a_gpio_chip_is_suggested_for_the_lock_with_a_line_to_fill_in(machine: Machine):
-    (machine.dev / "gpiochip0").touch()
-    (found,) = detect(machine, serial_ports=list)
-    assert found.url is not None
-    assert check(Kind.LOCK, found.url).texts["lock"] == "LINE"
-
-
-def test_a_machine_without_devices_has_no_suggestions(tmp_path: Path):
-    nowhere = tmp_path / "none"
-    assert detect(Machine(nowhere, nowhere, nowhere), serial_ports=list, known=KNOWN) == ()
-
-
-def test_this_machine_can_be_looked_at():
-    assert all(each.path.is_absolute() for each in detect())
