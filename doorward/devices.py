@@ -14,7 +14,7 @@ from doorward.diag import Answer
 from edge.config import EdgeConfig
 from edge.ports import LineState, Reason
 from firmware_adapters.address import Address
-from firmware_adapters.catalogue import AdapterError, AddressFault, Kind, check, named_wires, open_reader
+from firmware_adapters.catalogue import AdapterError, AddressFault, Kind, check, named_wires, open_display, open_reader
 from provisioning.detect import Suggestion, pcscd_socket
 from provisioning.nfc_readers import READERS
 
@@ -33,7 +33,7 @@ class Health(Enum):
 
 
 _UNWELL: Final = frozenset({Health.LOST, Health.FAULT, Health.OTHER, Health.NOT_INSTALLED})
-_KINDS: Final = {"reader": Kind.READER, "lock": Kind.LOCK, "inputs": Kind.INPUTS}
+_KINDS: Final = {"reader": Kind.READER, "lock": Kind.LOCK, "inputs": Kind.INPUTS, "display": Kind.DISPLAY}
 _GONE: Final = frozenset({Reason.LOST.value, Reason.DEADLINE.value})
 """Why a reader is lost when it is not there; for every other reason it is there and cannot be used."""
 _STATES: Final = {"opening": Health.OPENING, "open": Health.WELL, "lost": Health.LOST}
@@ -44,10 +44,11 @@ class Device:
     """One device.
 
     Attributes:
-        kind: "reader", "lock" or "inputs"; what it is where it is not configured.
-        id: of a reader, and what the journal calls inputs; None for the others.
+        kind: "reader", "lock", "inputs" or "display"; what it is where it is not configured.
+        id: of a reader or display, and what the journal calls inputs; None for the others.
         url: its address; None when it is not configured and there is no adapter for it.
-        can: how a reader reads, then what it can show; which way a lock fails; the wires that are taken from inputs.
+        can: how a reader reads, then what it can show; which way a lock fails; the wires that are taken from inputs;
+            how many characters a display has ("20x2").
         health: how it is.
         note: more on that.
     """
@@ -65,6 +66,7 @@ def configured(config: EdgeConfig) -> list[Device]:
     devices = [_reader(each.id, each.url) for each in config.readers]
     devices.append(Device("lock", None, config.lock.url, _lock_can(config.lock.url)))
     devices += [Device("inputs", name, url, named_wires(url)) for name, url in config.inputs_by_id.items()]
+    devices += [_display(each.id, each.url) for each in config.displays]
     return devices
 
 
@@ -96,11 +98,25 @@ def _reader(name: str, url: str) -> Device:
     try:
         info = open_reader(url, name).info  # which opens nothing
     except AdapterError as error:
-        if error.fault is not AddressFault.MISSING_PACKAGE:
-            raise
-        return Device("reader", name, url, health=Health.NOT_INSTALLED, note=f"{error.what}; {error.remedy}")
+        return _not_installed("reader", name, url, error)
     can = (*sorted(each.value for each in info.media), *sorted(each.value for each in info.capabilities))
     return Device("reader", name, url, can)
+
+
+def _display(name: str, url: str) -> Device:
+    try:
+        info = open_display(url, name).info  # which opens nothing
+    except AdapterError as error:
+        return _not_installed("display", name, url, error)
+    size = f"{info.columns}x{info.rows}"
+    return Device("display", name, url, (size, "simulated") if info.simulated else (size,))
+
+
+def _not_installed(kind: str, name: str, url: str, error: AdapterError) -> Device:
+    """Tell of a device whose package is missing; any other fault is raised."""
+    if error.fault is not AddressFault.MISSING_PACKAGE:
+        raise error
+    return Device(kind, name, url, health=Health.NOT_INSTALLED, note=f"{error.what}; {error.remedy}")
 
 
 def _lock_can(url: str) -> tuple[str, ...]:
@@ -138,8 +154,8 @@ def _names_on_usb(address: Address, found: Suggestion) -> bool:
 def _judged(device: Device, status: Answer) -> Device:
     if device.health is Health.NOT_INSTALLED:
         return device
-    if device.kind == "reader":
-        return _judged_reader(device, status["readers"])
+    if device.kind in {"reader", "display"}:
+        return _judged_by_id(device, status["readers" if device.kind == "reader" else "displays"])
     if device.kind == "lock":
         if status["lock"] != device.url:
             return _other(device, status["lock"])
@@ -147,8 +163,8 @@ def _judged(device: Device, status: Answer) -> Device:
     return _judged_inputs(device, status["inputs"], status["lines"])
 
 
-def _judged_reader(device: Device, readers: Sequence[Answer]) -> Device:
-    of_daemon = next((each for each in readers if each["id"] == device.id), None)
+def _judged_by_id(device: Device, told: Sequence[Answer]) -> Device:
+    of_daemon = next((each for each in told if each["id"] == device.id), None)
     if of_daemon is None or of_daemon["url"] != device.url:
         return _other(device, None if of_daemon is None else of_daemon["url"])
     health = _STATES.get(of_daemon["state"], Health.UNKNOWN)

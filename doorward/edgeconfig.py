@@ -27,7 +27,10 @@ def read_config(path: Path) -> EdgeConfig:
     """
     known = schemes()
     config = load_config(
-        path, KnownSchemes(readers=known[Kind.READER], locks=known[Kind.LOCK], inputs=known[Kind.INPUTS])
+        path,
+        KnownSchemes(
+            readers=known[Kind.READER], locks=known[Kind.LOCK], inputs=known[Kind.INPUTS], displays=known[Kind.DISPLAY]
+        ),
     )
     found = [_address_problem(kind, key, url) for kind, key, url in _addresses(config)]
     found.append(_shared_wire(config))
@@ -42,6 +45,7 @@ def _addresses(config: EdgeConfig) -> list[tuple[Kind, str, str]]:
     found = [(Kind.LOCK, "lock.url", config.lock.url)]
     found += [(Kind.READER, f"reader {reader.id}: url", reader.url) for reader in config.readers]
     found += [(Kind.INPUTS, "inputs.url", each.url) for each in config.inputs]
+    found += [(Kind.DISPLAY, f"display {display.id}: url", display.url) for display in config.displays]
     return found
 
 

@@ -10,27 +10,15 @@ from dataclasses import dataclass, replace
 from edge.asked import QuestionError, read_asked
 from edge.attend import Attended, AttendedInputs
 from edge.clock import Clock
-from edge.config import EdgeConfig, ReaderConfig
+from edge.config import DisplayConfig, EdgeConfig, ReaderConfig
 from edge.controller import Controller
 from edge.core.door_state import InputLine
 from edge.explain import why
 from edge.materials import Materials
+from edge.ports import Display, Reader
 from edge.report import Json, plain_command, plain_foreseen, plain_lines, plain_state, rfc3339
 from edge.store import Store
 from wire.names import ClockState
-
-
-def _plain_reader(configured: ReaderConfig, attended: Attended) -> Json:
-    """Give how a reader stands: why it is lost, and what went wrong with what it read since the start."""
-    error = attended.error
-    return {
-        "id": configured.id,
-        "url": configured.url,
-        "state": attended.state.value,
-        "reason": None if error is None else error.reason.value,
-        "sentence": None if error is None else str(error),
-        "troubles": {**attended.troubles()},
-    }
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,8 +30,9 @@ class Answers:
     store: Store
     controller: Controller
     materials: Materials
-    readers: Mapping[str, Attended]
+    readers: Mapping[str, Attended[Reader]]
     inputs: Sequence[AttendedInputs]
+    displays: Mapping[str, Attended[Display]]
     sync: Callable[[], Awaitable[dict[str, Json]]] | None
 
     async def status(self) -> dict[str, Json]:
@@ -73,6 +62,7 @@ class Answers:
             "lock_answers": self.controller.state.door.lock_answers,
             "readers": [_plain_reader(each, self.readers[each.id]) for each in self.config.readers],
             "inputs": [_plain_inputs(each) for each in self.inputs],
+            "displays": [_plain_display(each, self.displays[each.id]) for each in self.config.displays],
         }
 
     def why(self, credential: str, at_ms: int | None, reader: str | None) -> dict[str, Json]:
@@ -110,3 +100,24 @@ def _plain_inputs(each: AttendedInputs) -> dict[str, Json]:
     """Give how the inputs at one address stand; a fault ends with what a person does about it."""
     wires: list[Json] = [line.value for line in InputLine if line in each.lines]
     return {"id": each.id, "url": each.url, "wires": wires, "state": each.state.value, "fault": each.fault or None}
+
+
+def _plain_reader(each: ReaderConfig, attended: Attended[Reader]) -> dict[str, Json]:
+    """Give how a reader stands, and what went wrong with what it read since the start."""
+    return {"id": each.id, "url": each.url, **_plain_attended(attended), "troubles": {**attended.troubles()}}
+
+
+def _plain_display(each: DisplayConfig, attended: Attended[Display]) -> dict[str, Json]:
+    """Give how a display stands, and whose feedback it shows; no reader means all of them."""
+    readers: list[Json] = [*each.readers]
+    return {"id": each.id, "url": each.url, "readers": readers, **_plain_attended(attended)}
+
+
+def _plain_attended(attended: Attended[Reader] | Attended[Display]) -> dict[str, Json]:
+    """Give whether a device is there, and why not; the sentence ends with what a person does about it."""
+    error = attended.error
+    return {
+        "state": attended.state.value,
+        "reason": None if error is None else error.reason.value,
+        "sentence": None if error is None else str(error),
+    }

@@ -7,10 +7,10 @@ Must not: judge what was read.
 
 import asyncio
 import contextlib
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from enum import Enum
-from typing import Final
+from typing import Final, Generic, TypeVar
 
 import structlog
 
@@ -18,6 +18,7 @@ from edge.controller import Controller
 from edge.core.tap import LineChanged, Noted, PinEntered, Tap
 from edge.ports import (
     Counting,
+    Display,
     InputChange,
     InputLine,
     Inputs,
@@ -28,16 +29,19 @@ from edge.ports import (
     Reader,
     Reason,
 )
+from edge.screens import Screen
 from wire.names import EventKind
 
-READER_RETRY_S: Final = 0.02
+RETRY_S: Final = 0.02
 """Adapters pace their own re-opening; one that fails to must not take the processor from the door."""
+
+_Device = TypeVar("_Device", Reader, Display)
 
 _log: Final = structlog.get_logger()
 
 
 class DeviceState(Enum):
-    """What is known of a reader, or of inputs."""
+    """What is known of a reader, a display, or inputs."""
 
     OPENING = "opening"
     OPEN = "open"
@@ -45,49 +49,72 @@ class DeviceState(Enum):
 
 
 @dataclass(slots=True)
-class Attended:
-    """A reader and how it stands.
+class Attended(Generic[_Device]):
+    """A reader or a display, and how it stands.
 
     Attributes:
         error: why it is lost; None when it is not.
     """
 
-    reader: Reader
+    device: _Device
     state: DeviceState = DeviceState.OPENING
     error: PortError | None = None
 
     def troubles(self) -> dict[str, int]:
         """Give what went wrong with what it read, where it counts that."""
-        return dict(self.reader.troubles()) if isinstance(self.reader, Counting) else {}
+        return dict(self.device.troubles()) if isinstance(self.device, Counting) else {}
 
 
-async def attend_reader(controller: Controller, attended: Attended) -> None:
+async def attend_reader(controller: Controller, attended: Attended[Reader]) -> None:
     """Feed what a reader reads, until it is closed."""
-    reader = attended.reader
+
+    async def read() -> None:
+        async for reading in attended.device.presentations():
+            controller.feed(PinEntered(reading) if isinstance(reading, PinEntry) else Tap(reading))
+
+    await _attend(controller, attended, read, lambda: None)
+
+
+async def attend_display(controller: Controller, attended: Attended[Display], screen: Screen) -> None:
+    """Hold a display until it is closed; its screen begins anew each time that it was opened.
+
+    The journal has one kind of event for what people stand before: a display is a reader there, by its own name.
+    """
+    await _attend(controller, attended, attended.device.hold, screen.renew)
+
+
+async def _attend(
+    controller: Controller,
+    attended: Attended[_Device],
+    use: Callable[[], Awaitable[None]],
+    opened: Callable[[], None],
+) -> None:
+    """Use a device until it is closed, again after each loss; call `opened` each time that it was opened."""
+    name = attended.device.info.id
     async with asyncio.TaskGroup() as tasks:
-        opening = tasks.create_task(_await_open(controller, attended))
+        opening = tasks.create_task(_await_open(controller, attended, opened))
         while True:
             try:
-                async for reading in reader.presentations():
-                    controller.feed(PinEntered(reading) if isinstance(reading, PinEntry) else Tap(reading))
+                await use()
             except PortError as error:
-                _log.warning("reader_lost", reader=reader.info.id, reason=error.reason.value, sentence=str(error))
+                _log.warning("reader_lost", reader=name, reason=error.reason.value, sentence=str(error))
                 if attended.state is not DeviceState.LOST:
-                    controller.feed(Noted(EventKind.READER_LOST, reader.info.id))
+                    controller.feed(Noted(EventKind.READER_LOST, name))
                 attended.state, attended.error = DeviceState.LOST, error
                 if opening.done():
-                    opening = tasks.create_task(_await_open(controller, attended))
-                await asyncio.sleep(READER_RETRY_S)
+                    opening = tasks.create_task(_await_open(controller, attended, opened))
+                await asyncio.sleep(RETRY_S)
             else:
                 break
         opening.cancel()
 
 
-async def _await_open(controller: Controller, attended: Attended) -> None:
-    await attended.reader.opened()
+async def _await_open(controller: Controller, attended: Attended[_Device], opened: Callable[[], None]) -> None:
+    await attended.device.opened()
     if attended.state is DeviceState.LOST:
-        controller.feed(Noted(EventKind.READER_RESTORED, attended.reader.info.id))
+        controller.feed(Noted(EventKind.READER_RESTORED, attended.device.info.id))
     attended.state, attended.error = DeviceState.OPEN, None
+    opened()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

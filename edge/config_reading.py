@@ -18,6 +18,7 @@ from edge.config_types import (
     CloudConfig,
     DeviceConfig,
     DiagnosticsConfig,
+    DisplayConfig,
     EdgeConfig,
     KnownSchemes,
     LimitsConfig,
@@ -33,6 +34,8 @@ from wire.passes import slug
 MAX_READERS: Final = 8
 MAX_INPUTS: Final = len(InputLine)
 """Addresses of inputs: each tells of one wire at least, and no wire stands at two of them."""
+MAX_DISPLAYS: Final = 8
+"""One for each reader."""
 MAX_SOCKET_BYTES: Final = 107
 """Linux' sun_path has 108 bytes, one of them the end (unix(7)); a longer address cannot be bound."""
 
@@ -48,6 +51,7 @@ _SECTIONS: Final = (
     "reader",
     "lock",
     "inputs",
+    "display",
     "clock",
     "limits",
     "snapshots",
@@ -82,6 +86,7 @@ class Reading:
         lock = self._address("lock", None if known is None else known.locks)
         readers = self._readers(None if known is None else known.readers, lock)
         inputs = self._inputs(None if known is None else known.inputs) if "inputs" in self._left else ()
+        displays = self._displays(None if known is None else known.displays, lock, readers)
         clock = self._clock(lock)
         limits, snapshots, diagnostics = self._limits(), self._snapshots(), self._diagnostics(state)
         for name in self._left:
@@ -96,6 +101,7 @@ class Reading:
             diagnostics=diagnostics,
             readers=readers,
             inputs=inputs,
+            displays=displays,
             cloud=cloud,
             clock=clock,
             limits=limits,
@@ -141,14 +147,8 @@ class Reading:
         return CloudConfig(url=url, certificate=found[0], key=found[1], ca=found[2])
 
     def _readers(self, schemes: Collection[str] | None, lock: AddressConfig | None) -> tuple[ReaderConfig, ...]:
-        values = self._left.pop("reader", [])
-        if not isinstance(values, list) or len(values) > MAX_READERS:
-            got = f"{len(values)} of them" if isinstance(values, list) else shown(values)
-            self._toml.wrong(("reader",), expected=f"at most {MAX_READERS} sections", got=got, example="[[reader]]")
-            return ()
         readers: list[ReaderConfig] = []
-        for number, each in enumerate(values):
-            table = Table(self._toml, ("reader", number), each)
+        for table in self._tables("reader", MAX_READERS):
             name = table.text("id", _is_slug, expected=_NAME, example="outside")
             url = _device_url(table, schemes, example="serial:///dev/ttyACM0")
             table.close()
@@ -160,6 +160,41 @@ class Reading:
             elif name is not None and url is not None:
                 readers.append(ReaderConfig(id=name, url=url))
         return tuple(readers)
+
+    def _displays(
+        self, schemes: Collection[str] | None, lock: AddressConfig | None, readers: Sequence[ReaderConfig]
+    ) -> tuple[DisplayConfig, ...]:
+        displays: list[DisplayConfig] = []
+        of_readers = [reader.id for reader in readers]
+        for table in self._tables("display", MAX_DISPLAYS):
+            name = table.text("id", _is_slug, expected=_NAME, example="outside-display")
+            url = _device_url(table, schemes, example="display:///dev/ttyUSB1")
+            served = table.texts(
+                "readers",
+                of_readers.__contains__,
+                expected=f"the id of a reader of this door ({', '.join(of_readers) or 'it has none'})",
+                example=next(iter(of_readers), "outside"),
+                most=MAX_READERS,
+                default=(),
+            )
+            table.close()
+            if url is not None and _is_simulated(url) and lock is not None and not _is_simulated(lock.url):
+                expected = "a real display's address, since a simulated display goes with a simulated lock only"
+                table.wrong("url", expected=expected, got=shown(url))
+            if name is not None and name in {*of_readers, *(display.id for display in displays)}:
+                table.wrong("id", expected="a name that no reader and no other display has", got=shown(name))
+            elif name is not None and url is not None:
+                displays.append(DisplayConfig(id=name, url=url, readers=served))
+        return tuple(displays)
+
+    def _tables(self, section: str, most: int) -> list[Table]:
+        """Take the sections of one name that may stand there several times; none when they are at fault as a whole."""
+        values = self._left.pop(section, [])
+        if not isinstance(values, list) or len(values) > most:
+            got = f"{len(values)} of them" if isinstance(values, list) else shown(values)
+            self._toml.wrong((section,), expected=f"at most {most} sections", got=got, example=f"[[{section}]]")
+            return []
+        return [Table(self._toml, (section, number), each) for number, each in enumerate(values)]
 
     def _address(self, section: str, schemes: Collection[str] | None) -> AddressConfig | None:
         table = self._table(section)
@@ -248,7 +283,7 @@ def _is_cloud_url(value: str) -> bool:
 
 
 def _is_simulated(url: str) -> bool:
-    return url.lower().startswith("simulated:")
+    return url.lower().startswith(("simulated:", "display+simulated:"))
 
 
 def _device_url(table: Table, schemes: Collection[str] | None, *, example: str) -> str | None:

@@ -41,6 +41,11 @@ def render_config(config: EdgeConfig) -> str:
         urls = [_text(each.url) for each in config.inputs]
         value = urls[0] if len(urls) == 1 else "\n".join(["[", *(f"  {url}," for url in urls), "]"])
         sections.append(_section("[inputs]", "contact, request-to-exit, fire; one address or several", {"url": value}))
+    for display in config.displays:
+        lines = {"id": _text(display.id), "url": _text(display.url)}
+        if display.readers:
+            lines["readers"] = "[" + ", ".join(map(_text, display.readers)) + "]"
+        sections.append(_section("[[display]]", "its name in the journal; whose readers' feedback it shows", lines))
     source = {"source": _text("system" if clock.offset_file is None else "simulated"), "rtc": str(clock.rtc).lower()}
     if clock.offset_file is not None:
         source["offset_file"] = _text(clock.offset_file)

@@ -63,6 +63,15 @@ class ReaderConfig:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class DisplayConfig:
+    """One display: its name in the journal, its device address, the ids of its readers; none of them means all."""
+
+    id: str
+    url: str
+    readers: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class AddressConfig:
     """The device address of the lock, or one of those of the inputs."""
 
@@ -101,7 +110,7 @@ class DiagnosticsConfig:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EdgeConfig:
-    """The whole configuration; paths are absolute. `cloud`, `readers` and `inputs` may be absent."""
+    """The whole configuration; paths are absolute. `cloud`, `readers`, `inputs` and `displays` may be absent."""
 
     state_folder: Path
     device: DeviceConfig
@@ -109,6 +118,7 @@ class EdgeConfig:
     diagnostics: DiagnosticsConfig
     readers: tuple[ReaderConfig, ...] = ()
     inputs: tuple[AddressConfig, ...] = ()
+    displays: tuple[DisplayConfig, ...] = ()
     cloud: CloudConfig | None = None
     clock: ClockConfig = field(default_factory=ClockConfig)
     limits: LimitsConfig = field(default_factory=LimitsConfig)
@@ -133,3 +143,4 @@ class KnownSchemes:
     readers: Collection[str]
     locks: Collection[str]
     inputs: Collection[str]
+    displays: Collection[str]

@@ -6,7 +6,7 @@ Must not: decide anything.
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -51,6 +51,7 @@ from edge.database import Entry, Journaled
 from edge.pins import PinError, check_pin_in_time
 from edge.ports import InputLine, LineState, Lock, PortError, Reader
 from edge.recorder import Recorder
+from edge.screens import Screen
 from edge.store import Store, StoreError
 from wire.errors import WireError
 from wire.names import EventKind
@@ -107,6 +108,7 @@ class Controller:
         store: where events are made durable.
         lock: the door's lock.
         readers: by id, for feedback.
+        screens: what stands on the displays, for the same.
         journaled: told of each committed event (sync, diagnostics).
 
     Attributes:
@@ -123,12 +125,14 @@ class Controller:
         lock: Lock,
         readers: Mapping[str, Reader],
         journaled: Callable[[Journaled], None],
+        screens: Sequence[Screen] = (),
     ) -> None:
         self.state = state
         self._clock = clock
         self._store = store
         self._lock = lock
         self._readers = readers
+        self._screens = screens
         self._journaled = journaled
         self._loop = asyncio.get_running_loop()
         self._orders: asyncio.Queue[_Order] = asyncio.Queue(LOCK_ORDERS)
@@ -324,6 +328,8 @@ class Controller:
         self._orders.put_nowait(order)
 
     def _show(self, reader: str, feedback: Feedback) -> None:
+        for screen in self._screens:
+            screen.tell(reader, feedback)
         waiting = self._feedback.get(reader)
         if waiting is None:
             return

@@ -9,7 +9,7 @@ import contextlib
 import fcntl
 import secrets
 import signal
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -20,9 +20,9 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 from edge.answers import Answers
-from edge.attend import Attended, AttendedInputs, attend_inputs, attend_reader
+from edge.attend import Attended, AttendedInputs, attend_display, attend_inputs, attend_reader
 from edge.clock import Clock, LadderClock, RealSystem, SimulatedClock, monotonic_ms
-from edge.config import EdgeConfig
+from edge.config import DisplayConfig, EdgeConfig
 from edge.controller import Controller
 from edge.core.door_state import recalled
 from edge.core.effects import ReplayMark
@@ -34,15 +34,23 @@ from edge.database import REPLAY_HORIZON, Identity, Journaled
 from edge.diagnostics import Diagnostics
 from edge.logs import log_as_json
 from edge.materials import Materials, read_root
-from edge.ports import Camera, Home, InputLine, InputsError, Lock, Reader, Reason
+from edge.ports import Camera, Display, Home, InputLine, InputsError, Lock, Reader, Reason
 from edge.recorder import FLUSHED_EVERY_S
 from edge.report import Json
+from edge.screens import Screen
 from edge.snapshots import Snapshots
 from edge.store import Store, StoreError, StoreReason, open_database
 from edge.synchronise import CommandInlet, HeldMaterials, LoggedNotices, StoreJournal, plain_sync
 from edge.upkeep import FLOOR, feed_watchdog, keep_house, recall_known
 from edge.watchdog import notify
-from firmware_adapters.catalogue import check_all_inputs, named_wires, open_inputs, open_lock, open_reader
+from firmware_adapters.catalogue import (
+    check_all_inputs,
+    named_wires,
+    open_display,
+    open_inputs,
+    open_lock,
+    open_reader,
+)
 from sync.engine import SyncEngine
 from sync.https_uplink import HttpsUplink, open_https_uplink
 from sync.surroundings import SystemSurroundings
@@ -74,8 +82,10 @@ class _Parts:
     controller: Controller
     sync: _Sync | None
     diagnostics: Diagnostics
-    readers: dict[str, Attended]
+    readers: dict[str, Attended[Reader]]
     inputs: Sequence[AttendedInputs]
+    displays: Mapping[str, Attended[Display]]
+    screens: Sequence[Screen]
     snapshots: Snapshots
 
 
@@ -138,7 +148,10 @@ async def _assembled(config: EdgeConfig) -> AsyncIterator[_Parts]:
         for each in inputs:
             stack.push_async_callback(each.aclose)
             _open_at_start(each)
-        parts = await _wire(config, store, lock, readers, inputs)
+        screens = [_screen(config, each) for each in config.displays]
+        for screen in screens:
+            stack.push_async_callback(screen.display.aclose)
+        parts = await _wire(config, store, lock, readers, inputs, screens)
         if parts.sync is not None:
             stack.push_async_callback(parts.sync.uplink.aclose)
         if damaged:
@@ -153,6 +166,12 @@ def _inputs(config: EdgeConfig) -> list[AttendedInputs]:
         AttendedInputs(name, url, frozenset(map(InputLine, named_wires(url))), partial(open_inputs, url))
         for name, url in config.inputs_by_id.items()
     ]
+
+
+def _screen(config: EdgeConfig, display: DisplayConfig) -> Screen:
+    """Make a display's screen; at rest it names the door."""
+    device = open_display(display.url, display.id)
+    return Screen(device, rest=(config.device.door,), readers=frozenset(display.readers))
 
 
 def _open_at_start(inputs: AttendedInputs) -> None:
@@ -197,7 +216,12 @@ def _open_store(config: EdgeConfig) -> tuple[Store, bool]:
 
 
 async def _wire(
-    config: EdgeConfig, store: Store, lock: Lock, readers: dict[str, Reader], inputs: Sequence[AttendedInputs]
+    config: EdgeConfig,
+    store: Store,
+    lock: Lock,
+    readers: dict[str, Reader],
+    inputs: Sequence[AttendedInputs],
+    screens: Sequence[Screen],
 ) -> _Parts:
     clock = await _clock(config, store)
     place = Place(tenant=config.device.tenant, site=config.device.site, door=config.device.door)
@@ -219,6 +243,7 @@ async def _wire(
         lock=lock,
         readers=readers,
         journaled=journaled,
+        screens=screens,
     )
     await controller.keep_recording()
     materials = Materials(store, place, read_root(config.state_folder), controller.feed, lambda: _known_s(clock))
@@ -230,7 +255,8 @@ async def _wire(
     sync = _synchronisation(config, store, HeldMaterials(materials, inlet), clock)
     attended = {name: Attended(reader) for name, reader in readers.items()}
     synchronised = None if sync is None else _plain_sync(sync.engine)
-    answers = Answers(config, clock, store, controller, materials, attended, inputs, synchronised)
+    displays = {screen.display.info.id: Attended(screen.display) for screen in screens}
+    answers = Answers(config, clock, store, controller, materials, attended, inputs, displays, synchronised)
     diagnostics = Diagnostics(
         config.diagnostics.socket, store, answers.status, answers.why, answers.deliver, snapshots.of_events
     )
@@ -244,6 +270,8 @@ async def _wire(
         diagnostics=diagnostics,
         readers=attended,
         inputs=inputs,
+        displays=displays,
+        screens=screens,
         snapshots=snapshots,
     )
 
@@ -308,6 +336,8 @@ def _works(parts: _Parts) -> list[Coroutine[None, None, None]]:
     works.append(_keep_recording(controller))
     for name, attended in parts.readers.items():
         works += [controller.drive_feedback(name), attend_reader(controller, attended)]
+    for screen in parts.screens:
+        works += [screen.drive(), attend_display(controller, parts.displays[screen.display.info.id], screen)]
     works += [attend_inputs(controller, each) for each in parts.inputs]
     if parts.sync is not None:
         works.append(parts.sync.engine.run())

@@ -1,4 +1,4 @@
-"""Ports: what the daemon needs from readers, locks and inputs, and nothing about how they do it.
+"""Ports: what the daemon needs from readers, locks, inputs and displays, and nothing about how they do it.
 
 Adapters (`firmware_adapters/`) implement these protocols and import their types from here only.
 
@@ -6,7 +6,7 @@ Invariant: a fault of a device reaches the daemon as one of this module's errors
 This module performs no input or output and must not import a driver.
 """
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
@@ -20,6 +20,9 @@ __all__ = [
     "Camera",
     "Capability",
     "Counting",
+    "Display",
+    "DisplayError",
+    "DisplayInfo",
     "Feedback",
     "Form",
     "Home",
@@ -90,6 +93,10 @@ class LockError(PortError):
 
 class InputsError(PortError):
     """The door's inputs cannot be watched."""
+
+
+class DisplayError(PortError):
+    """A display cannot be used."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -269,4 +276,58 @@ class Inputs(Protocol):
 
     async def aclose(self) -> None:
         """Free the lines and end the iteration; a second call does nothing."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DisplayInfo:
+    """What is known of a display before it is opened.
+
+    Args:
+        id: the id the configuration gives it.
+        columns, rows: how many characters a row has, and how many rows there are.
+        simulated: True when nobody stands before it.
+    """
+
+    id: str
+    columns: int
+    rows: int
+    simulated: bool
+
+
+class Display(Protocol):
+    """A few rows of text for the person at the door."""
+
+    @property
+    def info(self) -> DisplayInfo:
+        """Tell what this display is; known before it is opened."""
+        ...
+
+    async def hold(self) -> None:
+        """Open the device and hold it until `aclose`; nothing stands on it then.
+
+        One hold at a time. After an error, hold it again: as with a reader, the adapter itself paces the re-opening.
+
+        Raises:
+            DisplayError: LOST, it is not there (any more); DEADLINE, it does not take what is shown; or it is there
+                and cannot be used; the remedy says what a person does.
+        """
+        ...
+
+    async def opened(self) -> None:
+        """Wait until the device is open and takes text; at once when it does. After a loss this tells of its return."""
+        ...
+
+    async def show(self, rows: Sequence[str]) -> None:
+        """Show these rows, from the top, in place of all that stands there.
+
+        What is too long is cut, and what the device has no character for is shown as "?".
+
+        Raises:
+            DisplayError: it is not open, or does not take it within one second: then `hold` ends with the same error.
+        """
+        ...
+
+    async def aclose(self) -> None:
+        """Clear and release the device and end the hold; a second call does nothing."""
         ...

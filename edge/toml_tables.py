@@ -115,10 +115,20 @@ class Table:
         return None
 
     def texts(
-        self, key: str, check: Callable[[str], bool], *, expected: str, example: str, most: int
+        self,
+        key: str,
+        check: Callable[[str], bool],
+        *,
+        expected: str,
+        example: str,
+        most: int,
+        default: tuple[str, ...] | None = None,
     ) -> tuple[str, ...]:
         """Take one text, or a list of 1 to `most` different ones, that `check` accepts; those at fault are left out."""
         value = self._left.get(key)
+        if value is None and default is not None:
+            self._take(key)
+            return default
         if not isinstance(value, list):
             text = self.text(key, check, expected=expected, example=example)
             return () if text is None else (text,)

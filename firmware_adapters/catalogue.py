@@ -29,6 +29,7 @@ from firmware_adapters.catalogue_options import (
     CAMERA,
     CAMERA_DEVICE,
     COIL,
+    CUSTOMER_DISPLAY,
     DEBOUNCE,
     LINE,
     LINES,
@@ -45,7 +46,7 @@ if TYPE_CHECKING:
     # At run time this would load the core and its cryptography, for names of types alone.
     from collections.abc import Callable, Iterable, Mapping
 
-    from edge.ports import Home, Inputs, Lock, Reader
+    from edge.ports import Display, Home, Inputs, Lock, Reader
 
 __all__ = [
     "AdapterError",
@@ -56,6 +57,7 @@ __all__ = [
     "check_all_inputs",
     "describe",
     "named_wires",
+    "open_display",
     "open_inputs",
     "open_lock",
     "open_reader",
@@ -71,6 +73,7 @@ class Kind(Enum):
     READER = "readers"
     LOCK = "locks"
     INPUTS = "inputs"
+    DISPLAY = "displays"
 
 
 @dataclass(frozen=True, slots=True)
@@ -292,6 +295,23 @@ _INPUTS: Mapping[str, _Row[Callable[[Address], Inputs]]] = MappingProxyType(
         ),
     },
 )
+_DISPLAYS: Mapping[str, _Row[Callable[[Address, str], Display]]] = MappingProxyType(
+    {
+        "display": _Row(
+            what="a customer display of two rows of 20 characters on a serial port",
+            example="display:///dev/ttyUSB1?baud=9600&commands=cd5220",
+            opener=openers.serial_display,
+            options=CUSTOMER_DISPLAY,
+            extra="edge",
+        ),
+        "display+simulated": _Row(
+            what="the display of a simulated door, which writes what it shows to display-ID.jsonl",
+            example="display+simulated:///var/lib/doorward/twin",
+            opener=openers.simulated_display,
+            options={},
+        ),
+    },
+)
 
 
 def open_reader(url: str, reader_id: str, home: Home | None = None) -> Reader:
@@ -340,6 +360,23 @@ def open_inputs(url: str) -> Inputs:
         raise _not_installed(address, row.extra, error) from error
 
 
+def open_display(url: str, display_id: str) -> Display:
+    """Make the display at a device address; the device itself is opened when it is held.
+
+    Args:
+        url: the device address.
+        display_id: the id the configuration gives it.
+
+    Raises:
+        AdapterError: the address is wrong, or its adapter's package is not installed.
+    """
+    address, row = _look_up(Kind.DISPLAY, _DISPLAYS, url)
+    try:
+        return row.opener(address, display_id)
+    except ImportError as error:
+        raise _not_installed(address, row.extra, error) from error
+
+
 def named_wires(url: str) -> tuple[str, ...]:
     """Return the wires that an address of inputs names, in the order of `LINES`; all its device has if it names none.
 
@@ -384,6 +421,8 @@ def check(kind: Kind, url: str) -> Address:
             return _look_up(kind, _LOCKS, url)[0]
         case Kind.INPUTS:
             return _look_up(kind, _INPUTS, url)[0]
+        case Kind.DISPLAY:
+            return _look_up(kind, _DISPLAYS, url)[0]
 
 
 def schemes() -> Mapping[Kind, tuple[str, ...]]:
@@ -392,12 +431,18 @@ def schemes() -> Mapping[Kind, tuple[str, ...]]:
         Kind.READER: tuple(sorted(_READERS)),
         Kind.LOCK: tuple(sorted(_LOCKS)),
         Kind.INPUTS: tuple(sorted(_INPUTS)),
+        Kind.DISPLAY: tuple(sorted(_DISPLAYS)),
     }
 
 
 def describe() -> tuple[Description, ...]:
     """Return every kind of address there is, in the order of the tables."""
-    return (*_described(Kind.READER, _READERS), *_described(Kind.LOCK, _LOCKS), *_described(Kind.INPUTS, _INPUTS))
+    return (
+        *_described(Kind.READER, _READERS),
+        *_described(Kind.LOCK, _LOCKS),
+        *_described(Kind.INPUTS, _INPUTS),
+        *_described(Kind.DISPLAY, _DISPLAYS),
+    )
 
 
 def _described(kind: Kind, table: Mapping[str, _Row[_Opener]]) -> tuple[Description, ...]:

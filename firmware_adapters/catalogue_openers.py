@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     # At run time this would load the core and its cryptography, for names of types alone.
-    from edge.ports import Home, Inputs, Lock, Reader
+    from edge.ports import Display, Home, Inputs, Lock, Reader
     from firmware_adapters.address import Address
 
 
@@ -158,3 +158,17 @@ def simulated_inputs(address: Address) -> Inputs:
     from firmware_adapters.simulated import SimulatedInputs  # noqa: PLC0415 - loaded when used
 
     return SimulatedInputs(address.path)
+
+
+def serial_display(address: Address, display_id: str) -> Display:
+    """Make the display on a serial port."""
+    from firmware_adapters.serial_display import open_display as opener  # noqa: PLC0415 - loaded when used
+
+    return opener(address, display_id)
+
+
+def simulated_display(address: Address, display_id: str) -> Display:
+    """Make the display of a simulated door."""
+    from firmware_adapters.simulated_display import open_display as opener  # noqa: PLC0415 - loaded when used
+
+    return opener(address, display_id)

@@ -92,3 +92,7 @@ DEBOUNCE: dict[str, AnyOption] = {
         "milliseconds that a change has to last; rex and fire never more than 50", default=50, least=0, most=1000
     ),
 }
+CUSTOMER_DISPLAY: dict[str, AnyOption] = {
+    "baud": Option("bits a second, as the display is set", default=9600, least=1200, most=115_200),
+    "commands": TextOption("the commands it is set to: cd5220 or escpos", pattern="cd5220|escpos", default="cd5220"),
+}

@@ -133,6 +133,8 @@ async def open_serial(path: str, *, baud: int) -> SerialLink:
     except OSError as error:
         reason = _REASONS.get(error.errno or 0, Reason.LOST)
         raise _error(reason, f"{path} cannot be opened ({error.strerror})") from error
+    # A write is over when the port has taken every byte, so that one that takes none is found out.
+    writer.transport.set_write_buffer_limits(high=0)
     return SerialLink(path, reader, writer)
 
 

@@ -1,8 +1,8 @@
 """The state folder of a simulated door: what a person or a test looks at instead of a real door.
 
 `door.json` is the present state, replaced as a whole; `relay.jsonl` is the history of the relay, only appended to.
-What a reader shows is appended to `reader-ID.jsonl`. The lock and the inputs of one folder belong in one process: each
-replaces its own members of `door.json`.
+What a reader or a display shows is appended to `reader-ID.jsonl` or `display-ID.jsonl`. The lock and the inputs of one
+folder belong in one process: each replaces its own members of `door.json`.
 
 Invariant: a reader of `door.json` never meets half a file, and a line of a history is written by one call.
 """
@@ -17,7 +17,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import MappingProxyType
 
-from edge.ports import InputsError, LockError, ReaderError, Reason
+from edge.ports import DisplayError, InputsError, LockError, ReaderError, Reason
 
 STATE_FILE = "door.json"
 RELAY_FILE = "relay.jsonl"
@@ -39,6 +39,9 @@ FRESH: Mapping[str, object] = MappingProxyType(
 # A state file has about 250 bytes; much more is not ours.
 MAX_STATE_BYTES = 16_384
 
+# How often it is looked whether the folder is still there: well below what a person calls at once.
+LOOK_EVERY_S = 0.2
+
 _REASONS = MappingProxyType(
     {errno.EACCES: Reason.PERMISSION, errno.EPERM: Reason.PERMISSION, errno.EROFS: Reason.PERMISSION},
 )
@@ -54,16 +57,27 @@ def monotonic_ms() -> int:
     return time.monotonic_ns() // 1_000_000
 
 
-class StateFolder:
-    """The hold of one holder, the lock, the inputs or a reader, on a state folder."""
+def folder_identity(path: Path) -> tuple[int, int] | None:
+    """Tell which folder is there now, None when there is none."""
+    try:
+        found = os.stat(path)  # noqa: PTH116 - five times a second
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
 
-    def __init__(self, path: Path, *, holder: str, error: type[LockError | InputsError | ReaderError]) -> None:
+
+class StateFolder:
+    """The hold of one holder, the lock, the inputs, a reader or a display, on a state folder."""
+
+    def __init__(
+        self, path: Path, *, holder: str, error: type[LockError | InputsError | ReaderError | DisplayError]
+    ) -> None:
         """Make the folder when it is missing and hold it.
 
         Args:
             path: the folder.
-            holder: "lock", "inputs" or "reader-ID"; each is held once at a time, also across processes. A dead
-                process holds nothing.
+            holder: "lock", "inputs", "reader-ID" or "display-ID"; each is held once at a time, also across processes. A
+                dead process holds nothing.
             error: the port's error, raised whenever the folder cannot be used.
         """
         self.path = path
@@ -103,7 +117,7 @@ class StateFolder:
         self._append(self._relay_file, record)
 
     def append_shown(self, record: Mapping[str, object]) -> None:
-        """Append one line to what this reader has shown."""
+        """Append one line to what this reader or display has shown."""
         self._append(self._shown_file, record)
 
     def _append(self, path: str, record: Mapping[str, object]) -> None:

@@ -10,7 +10,6 @@ This module must not keep a PIN, nor write one anywhere.
 
 import asyncio
 import contextlib
-import os
 from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 from types import MappingProxyType
@@ -29,16 +28,13 @@ from edge.ports import (
     Reason,
 )
 from firmware_adapters.pacing import ReopenPacing
-from firmware_adapters.simulated_folder import StateFolder, monotonic_ms, wall_ms
+from firmware_adapters.simulated_folder import LOOK_EVERY_S, StateFolder, folder_identity, monotonic_ms, wall_ms
 from firmware_adapters.simulated_socket import ControlSocket, send_line
 
 # As a scanner on a serial port: a rotating pass is 640 characters at most.
 MAX_PAYLOAD_BYTES = 1024
 MAX_PIN_DIGITS = 16
 MAX_LINE_BYTES = len("code ") + MAX_PAYLOAD_BYTES
-
-# How often it is looked whether the folder is still there: well below what a person calls at once.
-LOOK_EVERY_S = 0.2
 
 # Readings that wait for the daemon.
 MOST_READINGS = 64
@@ -138,11 +134,7 @@ class SimulatedReader:
 
     def _identity(self) -> tuple[int, int] | None:
         """Tell which folder is there now, None when there is none."""
-        try:
-            found = os.stat(self._path)  # noqa: PTH116 - five times a second
-        except OSError:
-            return None
-        return found.st_dev, found.st_ino
+        return folder_identity(self._path)
 
     def _lost(self) -> ReaderLost:
         return ReaderLost(

@@ -73,7 +73,12 @@ def write_config(desired: DesiredDoor, url: str, identity: DoorIdentity) -> str:
         write_file(folder / _DRAFT_FILE, text.encode())
         load_config(
             folder / _DRAFT_FILE,
-            KnownSchemes(readers=known[Kind.READER], locks=known[Kind.LOCK], inputs=known[Kind.INPUTS]),
+            KnownSchemes(
+                readers=known[Kind.READER],
+                locks=known[Kind.LOCK],
+                inputs=known[Kind.INPUTS],
+                displays=known[Kind.DISPLAY],
+            ),
         )
         aside = None if _device_before(folder / CONFIG_FILE) == identity.device else put_aside(folder / JOURNAL_FILE)
         write_file(folder / CONFIG_FILE, text.encode())

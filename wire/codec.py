@@ -8,7 +8,7 @@ keys by length first (RFC 7049) and costs several times as much (docs/adr/0002).
 """
 
 from collections.abc import Mapping
-from typing import Final, Never, TypeAlias, TypeVar, cast
+from typing import Final, Never, TypeAlias, TypeVar
 
 import cbor2
 
@@ -72,16 +72,14 @@ def decode(data: bytes, *, field: str, max_bytes: int, max_depth: int = 6) -> Va
 
 
 def _loads(data: bytes, *, max_depth: int, duplicates: bool = False, indefinite: bool = False) -> Value:
-    return cast(
-        "Value",
-        cbor2.loads(
-            data,
-            semantic_decoders=_TAGS,
-            max_depth=max_depth,
-            allow_indefinite=indefinite,
-            allow_duplicate_keys=duplicates,
-        ),
+    found: Value = cbor2.loads(
+        data,
+        semantic_decoders=_TAGS,
+        max_depth=max_depth,
+        allow_indefinite=indefinite,
+        allow_duplicate_keys=duplicates,
     )
+    return found
 
 
 def _diagnose(data: bytes, max_depth: int, error: BaseException) -> WireReason:
@@ -176,7 +174,7 @@ def _other(value: Value) -> bytes:
     if isinstance(value, bool):
         return b"\xf5" if value else b"\xf4"
     if isinstance(value, cbor2.CBORTag) and value.tag == COSE_SIGN1_TAG:
-        return b"\xd2" + _item(cast("Value", value.value))
+        return b"\xd2" + _item(value.value)
     raise _ForbiddenTypeError
 
 

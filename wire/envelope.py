@@ -83,13 +83,13 @@ def parse_envelope(data: bytes, *, field: str, max_bytes: int) -> Envelope:
 
 def _take(data: bytes, place: int, field: str, part: str) -> tuple[bytes, int]:
     """Read the byte string at a place; give it and the place after it."""
-    first = data[place : place + 1]
-    if not first:
+    if place >= len(data):
         raise WireError(WireReason.NOT_CBOR, field)
-    if first[0] >> 5 != _BYTE_STRING:
+    first = data[place]
+    if first >> 5 != _BYTE_STRING:
         raise WireError(WireReason.WRONG_TYPE, f"{field}.{part}")
-    start = place + 1 + _ARGUMENT_BYTES.get(first[0] & 0x1F, 0)
-    length = int.from_bytes(data[place + 1 : start], "big") if start > place + 1 else first[0] & 0x1F
+    start = place + 1 + _ARGUMENT_BYTES.get(first & 0x1F, 0)
+    length = int.from_bytes(data[place + 1 : start], "big") if start > place + 1 else first & 0x1F
     if start + length > len(data):
         raise WireError(WireReason.NOT_CBOR, field)
     if data[place:start] != head(_BYTE_STRING, length):

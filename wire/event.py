@@ -12,7 +12,7 @@ import hashlib
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Final, cast
+from typing import Final
 
 import cbor2
 
@@ -171,7 +171,8 @@ def event_values(data: bytes) -> list[Value]:
         WireError: as `match_event`.
     """
     match_event(data)
-    return list(cast("dict[int, Value]", cbor2.loads(data)).values())
+    found: dict[int, Value] = cbor2.loads(data)
+    return list(found.values())
 
 
 def parse_event(data: bytes) -> Event:
@@ -193,7 +194,7 @@ _ENUMS: Final = {"clock": ClockState, "kind": EventKind, "step": Step, "reason":
 
 def _typed(name: str, value: Value) -> object:
     enum = _ENUMS.get(name)
-    return value if enum is None or value is None else enum(cast("int", value))
+    return enum(value) if enum is not None and type(value) is int else value
 
 
 def chain_hash(data: bytes) -> bytes:

@@ -36,6 +36,7 @@ CA_FINGERPRINT_BYTES: Final = 10
 """80 bits of SHA-256 over the CA certificate's DER: a second preimage is out of reach."""
 
 _ALPHABET: Final = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
+_DIGITS: Final = {character: digit for digit, character in enumerate(_ALPHABET)}
 _ALIASES: Final = str.maketrans({"O": "0", "I": "1", "L": "1"})
 _CLAIM_CHARACTERS: Final = 32
 _MAX_CLAIM_CHARACTERS: Final = 4 * _CLAIM_CHARACTERS
@@ -51,7 +52,7 @@ def encode_claim_code(*, secret: bytes, ca_fingerprint: bytes) -> str:
     if len(secret) != CLAIM_SECRET_BYTES or len(ca_fingerprint) != CA_FINGERPRINT_BYTES:
         raise WireError(WireReason.OUT_OF_RANGE, "claim_code")
     number = int.from_bytes(secret + ca_fingerprint, "big")
-    text = "".join(_ALPHABET[(number >> shift) & 31] for shift in range(155, -1, -5))
+    text = "".join(_ALPHABET[(number >> shift) & 31] for shift in reversed(range(0, 160, 5)))
     return "-".join(text[i : i + _GROUP] for i in range(0, _CLAIM_CHARACTERS, _GROUP))
 
 
@@ -71,8 +72,8 @@ def decode_claim_code(code: str) -> tuple[bytes, bytes]:
         raise WireError(WireReason.OUT_OF_RANGE, "claim_code")
     number = 0
     for character in text:
-        digit = _ALPHABET.find(character)
-        if digit < 0:
+        digit = _DIGITS.get(character)
+        if digit is None:
             raise WireError(WireReason.WRONG_ALPHABET, "claim_code")
         number = number << 5 | digit
     joined = number.to_bytes(CLAIM_SECRET_BYTES + CA_FINGERPRINT_BYTES, "big")

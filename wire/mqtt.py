@@ -11,9 +11,8 @@ from typing import Final
 
 from wire.codec import Fields, Value, decode, encode
 from wire.errors import WireError, WireReason
-from wire.event import MAX_NAME_CHARACTERS
 from wire.names import DeviceId, Tenant
-from wire.passes import MAX_TENANT_CHARACTERS, slug
+from wire.passes import slug
 
 UP_EVENTS: Final = "up/events"
 DOWN_ANSWER: Final = "down/ack"
@@ -93,8 +92,7 @@ def parse_up_topic(text: str) -> tuple[Tenant, DeviceId]:
     Raises:
         WireError: WRONG_PREFIX for another topic, WRONG_ALPHABET or OUT_OF_RANGE for a name that is no slug.
     """
-    levels = text.split("/", _LEVELS - 1)
+    levels = text.split("/")
     if len(levels) != _LEVELS or [*levels[:2], "/".join(levels[4:])] != ["dw", "1", UP_EVENTS]:
         raise WireError(WireReason.WRONG_PREFIX, "topic")
-    tenant = slug(levels[2], "topic.tenant", MAX_TENANT_CHARACTERS)
-    return Tenant(tenant), DeviceId(slug(levels[3], "topic.device", MAX_NAME_CHARACTERS))
+    return Tenant(slug(levels[2], "topic.tenant")), DeviceId(slug(levels[3], "topic.device"))

@@ -64,7 +64,7 @@ def recognise(data: bytes) -> Recognised | None:
     ):  # fmt: skip
         return None
     claimed = Pass(
-        issuer=Tenant(issuer.decode("ascii")),
+        issuer=Tenant(issuer.decode()),
         pass_id=PassId(pass_id),
         issued_at_s=int.from_bytes(issued, "big"),
         not_before_s=None,
@@ -80,7 +80,7 @@ def recognise(data: bytes) -> Recognised | None:
         return None
     inner = Envelope(pass_protected, claims, pass_signature)
     signed = SignedPass(unverified=claimed, key_id=KeyId(key_id), algorithm=Algorithm.ED25519, envelope=inner)
-    return signed, int.from_bytes(presented, "big"), audience.decode("ascii"), Envelope(protected, payload, signature)
+    return signed, int.from_bytes(presented, "big"), audience.decode(), Envelope(protected, payload, signature)
 
 
 def _levels(data: bytes) -> tuple[int, ...]:

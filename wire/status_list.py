@@ -7,7 +7,7 @@ Must not: inflate beyond the declared size.
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final, cast
+from typing import Final
 
 from wire.codec import Fields, Value, decode, encode, octets, uint
 from wire.envelope import (
@@ -159,10 +159,9 @@ def check_times(*, issued_at_s: int, expires_at_s: int, ttl_s: int, field: str) 
 def _compressed(value: Value) -> bytes:
     if type(value) is not dict or set(value) != {"bits", "lst"}:
         raise WireError(WireReason.WRONG_TYPE, "status.status_list")
-    entries = cast("dict[str, Value]", value)
-    if uint(entries["bits"], "status.status_list.bits") != 1:
+    if uint(value["bits"], "status.status_list.bits") != 1:
         raise WireError(WireReason.UNKNOWN_VALUE, "status.status_list.bits")
-    return octets(entries["lst"], "status.status_list.lst", 1, MAX_TOKEN_BYTES)
+    return octets(value["lst"], "status.status_list.lst", 1, MAX_TOKEN_BYTES)
 
 
 def _numbers(parts: Sequence[Value]) -> tuple[int, int, int]:

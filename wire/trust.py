@@ -165,7 +165,7 @@ def parse_pinned(data: bytes) -> PinnedTrust:
 
 def seal_root_change(new_root: Signer, old_root: Signer) -> bytes:
     """Announce a new root key, signed by the old one and then by the new one."""
-    inner = seal(encode(new_root.public_key.to_cose(), field="root"), old_root, ExternalAad.ROOT_CHANGE)
+    inner = seal(encode(new_root.public_key.to_cose()), old_root, ExternalAad.ROOT_CHANGE)
     return seal(inner, new_root, ExternalAad.ROOT_CHANGE)
 
 

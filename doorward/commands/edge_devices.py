@@ -38,8 +38,8 @@ def run(
 ) -> ExitCode:
     """Show this door's devices, and how each is.
 
-    Lists every reader, the lock and each address of inputs in the configuration: what it can do, or which wires are
-    taken from it, and its health, which the running daemon tells. No device is opened.
+    Lists every reader, the lock, each address of inputs and every display in the configuration: what it can do, or
+    which wires are taken from it, and its health, which the running daemon tells. No device is opened.
     """
     out = Output(json_lines=json_lines)
     devices, silent = _asked(config)

@@ -10,6 +10,7 @@ The diagram in docs/behaviour.md is drawn from `TABLE`.
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from enum import Enum
+from functools import partial
 from typing import Final, TypeAlias, assert_never
 
 from edge.core.door_state import Circumstances, DoorState, InputLine, LineState, Mode, Trigger
@@ -94,38 +95,33 @@ def _without_open_timers(door: DoorState) -> DoorState:
     return replace(door, open_due_at_ms=None, pre_alarm_at_ms=None)
 
 
-def _raise(kind: EventKind) -> Act:
-    def act(door: DoorState, at: Circumstances) -> Result:
-        if kind in door.alarms:
-            return door, ()
-        return replace(door, alarms=door.alarms | {kind}), (_alarm(kind, at),)
-
-    return act
+def _raise(kind: EventKind, door: DoorState, at: Circumstances) -> Result:
+    if kind in door.alarms:
+        return door, ()
+    return replace(door, alarms=door.alarms | {kind}), (_alarm(kind, at),)
 
 
 def _pre_alarm(door: DoorState, at: Circumstances) -> Result:
     return door, (_alarm(EventKind.OPEN_PRE_ALARM, at),)
 
 
-def _restore(restores: Mapping[EventKind, EventKind]) -> Act:
-    def act(door: DoorState, at: Circumstances) -> Result:
-        ended = tuple(_alarm(end, at) for begin, end in restores.items() if begin in door.alarms)
-        return (replace(door, alarms=door.alarms.difference(restores)) if ended else door), ended
-
-    return act
+def _restore(restores: Mapping[EventKind, EventKind], door: DoorState, at: Circumstances) -> Result:
+    ended = tuple(_alarm(end, at) for begin, end in restores.items() if begin in door.alarms)
+    return (replace(door, alarms=door.alarms.difference(restores)) if ended else door), ended
 
 
-_restore_closed: Final = _restore(
+_restore_closed: Final = partial(
+    _restore,
     {
         EventKind.FORCED_OPEN: EventKind.FORCED_OPEN_RESTORED,
         EventKind.OPEN_TOO_LONG: EventKind.OPEN_TOO_LONG_RESTORED,
-    }
+    },
 )
-_restore_contact: Final = _restore({EventKind.CONTACT_FAULT: EventKind.CONTACT_RESTORED})
+_restore_contact: Final = partial(_restore, {EventKind.CONTACT_FAULT: EventKind.CONTACT_RESTORED})
 
 
 def _miss_bolt(door: DoorState, at: Circumstances) -> Result:
-    return _raise(EventKind.LOCK_FAILED)(replace(door, bolt_follows=False), at)
+    return _raise(EventKind.LOCK_FAILED, replace(door, bolt_follows=False), at)
 
 
 def _note_closed(door: DoorState, at: Circumstances) -> Result:
@@ -138,11 +134,8 @@ def _relock(door: DoorState, at: Circumstances) -> Result:
     return state, (*effects, *noted)
 
 
-def _relock_if(rule: RelockRule) -> Act:
-    def act(door: DoorState, at: Circumstances) -> Result:
-        return _relock(door, at) if at.settings.relock is rule else (door, ())
-
-    return act
+def _relock_if(rule: RelockRule, door: DoorState, at: Circumstances) -> Result:
+    return _relock(door, at) if at.settings.relock is rule else (door, ())
 
 
 def _hold_unlocked(door: DoorState, at: Circumstances) -> Result:
@@ -189,7 +182,7 @@ _CLOSED: Final = (_note_closed, _restore_closed)
 _EVERYWHERE: Final[Mapping[Trigger, tuple[Act, ...]]] = {
     Trigger.EGRESS: (_release_for_egress,),
     Trigger.CLOSED: _CLOSED,
-    Trigger.CONTACT_FAULT: (_raise(EventKind.CONTACT_FAULT),),
+    Trigger.CONTACT_FAULT: (partial(_raise, EventKind.CONTACT_FAULT),),
     Trigger.CONTACT_READ: (_restore_contact,),
     Trigger.LOCK_DUE: (_miss_bolt,),
     Trigger.FIRE: (_hold_open, _note_fire),
@@ -199,11 +192,11 @@ _WATCHED: Final[Mapping[Trigger, tuple[Act, ...]]] = {
     **_EVERYWHERE,
     Trigger.FOUND_OPEN: _OPENED_UNFORCED,
     Trigger.PRE_ALARM_DUE: (_pre_alarm,),
-    Trigger.OPEN_DUE: (_raise(EventKind.OPEN_TOO_LONG),),
+    Trigger.OPEN_DUE: (partial(_raise, EventKind.OPEN_TOO_LONG),),
 }
 _SECURE: Final[Mapping[Trigger, tuple[Act, ...]]] = {
     **_WATCHED,
-    Trigger.OPENED: (*_OPENED_UNFORCED, _raise(EventKind.FORCED_OPEN)),
+    Trigger.OPENED: (*_OPENED_UNFORCED, partial(_raise, EventKind.FORCED_OPEN)),
 }
 _FREE: Final[Mapping[Trigger, tuple[Act, ...]]] = {
     **_EVERYWHERE,
@@ -220,8 +213,8 @@ TABLE: Final[Mapping[Mode, Mapping[Trigger, tuple[Act, ...]]]] = {
     Mode.ACCESSED: {
         **_WATCHED,
         Trigger.GRANT: (_release_for_grant,),
-        Trigger.OPENED: (*_OPENED_UNFORCED, _relock_if(RelockRule.ON_OPEN)),
-        Trigger.CLOSED: (*_CLOSED, _relock_if(RelockRule.ON_CLOSE)),
+        Trigger.OPENED: (*_OPENED_UNFORCED, partial(_relock_if, RelockRule.ON_OPEN)),
+        Trigger.CLOSED: (*_CLOSED, partial(_relock_if, RelockRule.ON_CLOSE)),
         Trigger.RELOCK_DUE: (_relock,),
         Trigger.POLICY: (),
     },
@@ -237,10 +230,16 @@ TABLE: Final[Mapping[Mode, Mapping[Trigger, tuple[Act, ...]]]] = {
 """Mode and trigger to the actions, in order; a pair that is not listed changes nothing."""
 
 
-_restore_lock: Final = _restore({EventKind.LOCK_FAILED: EventKind.LOCK_RESTORED})
+_restore_lock: Final = partial(_restore, {EventKind.LOCK_FAILED: EventKind.LOCK_RESTORED})
 _NOTICES: Final[Mapping[InputLine, tuple[Act, Act]]] = {
-    InputLine.TAMPER: (_raise(EventKind.TAMPER), _restore({EventKind.TAMPER: EventKind.TAMPER_RESTORED})),
-    InputLine.POWER: (_raise(EventKind.POWER_LOST), _restore({EventKind.POWER_LOST: EventKind.POWER_RESTORED})),
+    InputLine.TAMPER: (
+        partial(_raise, EventKind.TAMPER),
+        partial(_restore, {EventKind.TAMPER: EventKind.TAMPER_RESTORED}),
+    ),
+    InputLine.POWER: (
+        partial(_raise, EventKind.POWER_LOST),
+        partial(_restore, {EventKind.POWER_LOST: EventKind.POWER_RESTORED}),
+    ),
 }
 """Wires that only raise an alarm: what to do when one is active or broken, and when it is quiet again."""
 
@@ -296,7 +295,7 @@ def on_lock_answer(door: DoorState, at: Circumstances, *, carried_out: bool) -> 
     door = replace(door, lock_answers=carried_out)
     effects: list[Effect] = []
     if not carried_out:
-        door, raised = _raise(EventKind.LOCK_FAILED)(door, at)
+        door, raised = _raise(EventKind.LOCK_FAILED, door, at)
         effects.extend(raised)
     return _watch_lock(door, effects, at)
 

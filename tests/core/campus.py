@@ -420,8 +420,10 @@ def commits(effects: Iterable[Effect]) -> list[CommitGrant]:
 
 
 def drafts(effects: Iterable[Effect]) -> list[EventDraft]:
-    """The events among effects, in order."""
-    return [effect.draft for effect in effects if isinstance(effect, Journaling)]
+    """The events among effects, in order; each says when."""
+    found = [effect.draft for effect in effects if isinstance(effect, Journaling)]
+    assert all(isinstance(draft.at, Instant) for draft in found)
+    return found
 
 
 def kinds(effects: Iterable[Effect]) -> list[EventKind]:

@@ -155,6 +155,11 @@ def test_alert_lets_in_again_and_tells():
     assert (alert.granted, alert.policy_version) == (None, 17)
 
 
+def test_a_reader_without_a_passage_tells_of_no_violation():
+    state = enters(under(rules(AntiPassbackRule.ALERT)))
+    assert kinds(tries(state, later_s=1, reader="side")) == [EventKind.ACCESS_GRANTED]
+
+
 @pytest.mark.parametrize("rule", [AntiPassbackRule.ALERT, ENFORCE])
 def test_whoever_comes_the_right_way_is_no_violation(rule: AntiPassbackRule):
     state = under(rules(rule))

@@ -65,6 +65,15 @@ def judged(data: bytes, state: State | None = None, later_ms: int = 0, **changes
     return found.reason if isinstance(found, Refused) else found
 
 
+def test_a_refusal_names_its_command_once_it_is_known():
+    data = command(target=DoorId("side-entrance"))
+    here = door()
+    found = judge_command(data, here.trust, here.place, here.memory, NOW)
+    assert found == Refused(Reason.COMMAND_FOREIGN, opened(data))
+    (draft,) = drafts(handle(here, CommandReceived(data), NOW)[1])
+    assert draft.credential == opened(data).command_id
+
+
 def opened(data: bytes) -> Command:
     return open_command(data, KEYS.command.public_key)
 
@@ -336,6 +345,7 @@ def test_a_flood_hides_no_command_that_is_carried_out_and_none_that_is_taken_bac
     state, effects = handle(state, PolicyReplaced(policy(DoorSettings(mode=DoorMode.BLOCKED)), None), NOW)
     _, effects = handle(state, CommandDurable(opened(UNLOCK), 5), NOW)
     assert [type(effect) for effect in effects] == [Record]
+    assert drafts(effects)[0].credential == opened(UNLOCK).command_id
 
 
 def test_a_flood_of_commands_hides_no_tap_and_one_of_taps_no_command():

@@ -409,3 +409,9 @@ def test_deadlines_that_passed_together_are_all_carried_out():
 def test_a_door_at_rest_has_no_deadline():
     assert next_deadline_ms(CLOSED_DOOR) is None
     assert on_time(CLOSED_DOOR, at(10**9)) == (CLOSED_DOOR, ())
+
+
+def test_a_machine_that_was_just_switched_on_secures_its_door():
+    """Its monotonic clock may begin at 0."""
+    state, effects = step(resting(Mode.UNLOCKED), Trigger.POLICY, at(-MONOTONIC_MS))
+    assert (state.mode, moves(effects)) == (Mode.LOCKED, [Secure()])

@@ -12,7 +12,7 @@ from edge.core.tap import State
 from tests.core.campus import CARD, NOW, READER, code, door, entry, issue, printed, roster
 from tests.core.people import BARCODE
 from wire.names import Assurance
-from wire.roster import IdentifierForm
+from wire.roster import MAX_IDENTIFIER_BYTES, IdentifierForm
 from wire.settings import DoorSettings
 from wire.text import MAX_TEXT_CHARACTERS
 
@@ -55,6 +55,23 @@ def test_the_same_decision_follows_from_what_is_recorded(
     assert not presentation.payload or kept.payload != presentation.payload
     assert hidden(state, kept).payload == kept.payload
     assert len(kept.payload) <= MAX_TEXT_CHARACTERS + 1
+
+
+@pytest.mark.parametrize(
+    ("length", "kept", "hashed"),
+    [
+        (0, 0, False),
+        (1, 16, True),
+        (MAX_IDENTIFIER_BYTES, 16, True),
+        (MAX_IDENTIFIER_BYTES + 1, MAX_IDENTIFIER_BYTES + 1, False),
+        (5_000, MAX_IDENTIFIER_BYTES + 1, False),
+    ],
+)
+def test_what_can_be_an_identifier_is_kept_as_its_key_and_anything_else_as_its_length(
+    length: int, kept: int, *, hashed: bool
+):
+    found = hidden(door(), shown(b"\x04" * length, Form.CARD_NUMBER))
+    assert (len(found.payload), found.hashed) == (kept, hashed)
 
 
 @pytest.mark.parametrize("presentation", [shown(code()), shown(printed()), shown(issue(), Form.EXCHANGE)])

@@ -207,6 +207,7 @@ def aged(age_s: int) -> Roster:
 def test_a_roster_is_fresh_up_to_the_doors_limit(age_s: int, *, fresh: bool):
     _, effects = handle(at_door(aged(age_s)), card(), NOW)
     assert refusals(effects) == ([] if fresh else [STALE])
+    assert {draft.assurance for draft in drafts(effects)} == {Assurance.IDENTIFIER}
     (draft,) = drafts(effects)
     assert (draft.credential, draft.status_sequence, draft.status_age_s) == (PERSON, 5, max(0, age_s))
 

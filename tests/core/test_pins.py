@@ -86,6 +86,11 @@ def wrongly(state: State, times: int, *, at_ms: int = 0) -> State:
     return state
 
 
+def test_an_earlier_check_is_named_before_the_pin_that_nobody_could_give():
+    _, effects = handle(keypad(pin_below=Assurance.NONCE_BOUND, mode=DoorMode.BLOCKED), tap(code()), NOW)
+    assert refusals(effects) == [(Step.DOOR_MODE, Reason.DOOR_BLOCKED)]
+
+
 # --- who is asked ----------------------------------------------------------------------------------------------
 
 

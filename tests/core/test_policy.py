@@ -102,6 +102,10 @@ def test_an_emergency_pass_still_needs_an_access_level():
     assert outcome(holder(kind=PassKind.EMERGENCY, levels=()), rules) == (Step.ACCESS, Reason.UNAUTHORIZED)
 
 
+def test_nobody_says_when_a_printed_pass_was_shown():
+    assert verified(printed()).signed_at_s == 0
+
+
 # --- 11 assurance ----------------------------------------------------------------------------------------------
 
 
@@ -157,6 +161,12 @@ def test_while_the_time_is_not_known_the_strongest_demand_of_any_hour_counts(clo
     rules = hours((1, Assurance.ROTATING), (2, Assurance.NONCE_BOUND))
     expected = Assurance.NONCE_BOUND if clock is ClockState.SUSPECT else Assurance.ROTATING
     assert minimum_assurance(rules, HERE, clock) is expected
+
+
+@pytest.mark.parametrize(("clock", "admitted"), [(ClockState.TRUSTED, True), (ClockState.SUSPECT, False)])
+def test_a_tap_meets_the_demand_of_any_hour_while_the_time_is_not_known(clock: ClockState, *, admitted: bool):
+    found = outcome(verified(printed()), hours((2, Assurance.ROTATING)), instant(clock=clock))
+    assert isinstance(found, Granted) if admitted else found == (Step.ASSURANCE, Reason.ASSURANCE_TOO_LOW)
 
 
 # --- 12 access levels ------------------------------------------------------------------------------------------

@@ -28,6 +28,13 @@ def accepted(
     return state, bool(commits(effects))
 
 
+def test_marks_that_are_added_within_a_moment_are_all_kept():
+    marks = ReplayMarks(swept_ms=NOW.monotonic_ms)
+    for key in (KEY, OTHER):
+        marks = marks.add(make_mark(key, NOW), NOW)
+    assert all(marks.seen(key, signed_at_ms=NOW_MS) for key in (KEY, OTHER))
+
+
 def test_a_code_is_granted_once():
     state, effects = handle(door(), tap(code()), NOW)
     assert len(commits(effects)) == 1

@@ -15,6 +15,7 @@ from tests.core.doors import BASE, kinds, moves
 from tests.core.running import BEGINS_MS, ENDS_MS, MINUTE_MS, RunningDoor, hours, running
 from wire.names import Assurance, ClockState, DoorMode, EventKind, PassKind
 from wire.passes import make_pass_id
+from wire.policy import ALL_DAYS, Schedule, Window
 from wire.settings import DoorSettings
 
 # --- by staff who tap twice ------------------------------------------------------------------------------------
@@ -41,6 +42,30 @@ def test_staff_who_tap_twice_in_time_keep_the_door_unlocked(apart_ms: int, *, se
     assert here.changes() == ([(apart_ms, "staff")] if second else [])
     here.wait(60_000)
     assert here.mode() is (Mode.UNLOCKED if second else Mode.LOCKED)
+
+
+@pytest.mark.parametrize(("double_tap_ms", "second"), [(0, False), (1, True)])
+def test_the_shortest_time_for_two_taps_is_a_millisecond(double_tap_ms: int, *, second: bool):
+    here = running(policy(replace(TWICE, double_tap_ms=double_tap_ms)))
+    here.admit(STAFF, 0)
+    here.admit(STAFF, double_tap_ms)
+    assert here.changes() == ([(1, "staff")] if second else [])
+
+
+ALL_DAY = Schedule((Window(ALL_DAYS, 534, 1440),))
+
+
+def test_staff_are_first_persons_too():
+    rules = hours(ALL_DAY, replace(TWICE, unlock_schedule=3, first_person_in=True))
+    here = running(rules)
+    here.admit(STAFF, BEGINS_MS + 1)
+    assert here.changes() == [(BEGINS_MS + 1, "schedule-3")]
+    # The first of two taps came before the schedule began, so the second is the first person.
+    here = running(rules)
+    here.admit(STAFF, BEGINS_MS - 500)
+    here.admit(STAFF, BEGINS_MS + 500)
+    here.wait(BEGINS_MS + 500 + STAFF_HOLD_MS)
+    assert (here.mode(), here.changes()) == (Mode.UNLOCKED, [(BEGINS_MS + 500, "staff")])
 
 
 def test_a_tap_that_came_too_late_may_be_the_first_of_two():

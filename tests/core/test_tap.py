@@ -220,6 +220,13 @@ def test_a_lockdown_overtakes_a_grant_that_waits_for_the_disk(mode: DoorMode, ki
         assert shown(effects) == [Show(READER, Feedback.DENIED_NOT_NOW)]
 
 
+def test_new_rules_move_the_door_at_once_and_not_by_way_of_the_old_ones():
+    state, _ = handle(door(), PolicyReplaced(policy(DoorSettings(mode=DoorMode.UNLOCKED)), None), NOW)
+    _, effects = handle(state, PolicyReplaced(policy(DoorSettings(mode=DoorMode.BLOCKED)), None), NOW)
+    assert [effect for effect in effects if isinstance(effect, Energise | Secure)] == [Secure()]
+    assert [draft.kind for draft in drafts(effects)] == [EventKind.MODE_CHANGED]
+
+
 def test_a_grant_at_an_unlocked_door_is_journaled_and_shown():
     state, _ = handle(door(), PolicyReplaced(policy(DoorSettings(mode=DoorMode.UNLOCKED))), NOW)
     state, commit = granted(state)
@@ -408,6 +415,8 @@ def test_every_event_carries_its_instant_and_versions(event: Input):
 
 
 def test_what_the_shell_notices_is_journaled_and_changes_nothing():
+    _, effects = handle(door(), Noted(EventKind.POLICY_REFUSED, reason=Reason.LOCKS_EVERYONE_OUT), NOW)
+    assert [(draft.reader, draft.reason) for draft in drafts(effects)] == [(None, Reason.LOCKS_EVERYONE_OUT)]
     state, effects = handle(door(), Noted(EventKind.READER_LOST, READER), NOW)
     assert state == door()
     assert [(draft.kind, draft.reader) for draft in drafts(effects)] == [(EventKind.READER_LOST, READER)]

@@ -252,7 +252,7 @@ ALARMS = {
     EventKind.CONTACT_FAULT: (EventKind.CONTACT_RESTORED, "the contact's wire is broken or short-circuited"),
     EventKind.TAMPER: (EventKind.TAMPER_RESTORED, "a case was opened, or its wire was cut"),
     EventKind.POWER_LOST: (EventKind.POWER_RESTORED, "the mains failed, or its wire was cut"),
-    EventKind.READER_LOST: (EventKind.READER_RESTORED, "a reader does not answer"),
+    EventKind.READER_LOST: (EventKind.READER_RESTORED, "a reader or a display, which is named, does not answer"),
     EventKind.INPUTS_LOST: (
         EventKind.INPUTS_RESTORED,
         "the wires at one address of inputs, which is named, cannot be watched",

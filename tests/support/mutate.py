@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import fcntl
+import gc
 import json
 import os
 import resource
@@ -20,7 +21,8 @@ import signal
 import sys
 import tomllib
 from collections import Counter, defaultdict
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from hashlib import sha256
 from pathlib import Path
 from time import monotonic, process_time
 from typing import TYPE_CHECKING, NoReturn
@@ -40,6 +42,8 @@ if TYPE_CHECKING:
 
 FACTOR = 10
 EXAMPLES = 20
+OFTEN, QUICK_S = 40, 0.2
+"""How many of the tests that killed most come first, if they take no longer."""
 GRACE_S = 5
 """Processor time that a mutant gets in any case: what it breaks may cost the test that notices."""
 ACCEPTED_FILE = Path(__file__).with_name("accepted_mutants.toml")
@@ -52,11 +56,17 @@ _KILLED_CODE = 41
 
 @dataclass(frozen=True)
 class Result:
-    """What became of a mutant; `killer` is a test's id."""
+    """What became of a mutant.
+
+    Attributes:
+        killer: the id of the test that failed.
+        source: which text of the module it was a mutant of.
+    """
 
     mutant: str
     state: str
     killer: str = ""
+    source: str = ""
 
 
 @dataclass
@@ -66,9 +76,11 @@ class Forked:
     mutants: list[str]
     children: int
     results: Path
+    sources: dict[str, str]
     seconds: dict[pytest.Item, float] = field(default_factory=dict)
     reached_by: dict[str, set[pytest.Item]] = field(default_factory=lambda: defaultdict(set))
     killers: dict[str, list[pytest.Item]] = field(default_factory=lambda: defaultdict(list))
+    kills: Counter[pytest.Item] = field(default_factory=Counter)
     found: list[Result] = field(default_factory=list)
     running: dict[int, tuple[str, int]] = field(default_factory=dict)
 
@@ -84,6 +96,8 @@ class Forked:
     def pytest_runtestloop(self, session: pytest.Session) -> bool:
         """Take the place of pytest's own loop."""
         self._run_unmutated(session.items)
+        gc.collect()
+        gc.freeze()  # or each process would copy every page as soon as it counts what is no longer used
         for number, mutant in enumerate(self.mutants):
             while len(self.running) >= self.children:
                 self._reap()
@@ -119,10 +133,12 @@ class Forked:
         self.running[child] = mutant, read
 
     def _in_order(self, function: str) -> list[pytest.Item]:
-        """The tests that reach a function: first those that killed a mutant of it, then the quickest."""
+        """The tests that reach a function: those that killed a mutant of it, those that killed most, the quickest."""
         killers = self.killers[function]
-        quickest = sorted(self.reached_by[function].difference(killers), key=self.seconds.__getitem__)
-        return [*killers, *quickest]
+        others = self.reached_by[function].difference(killers)
+        often = sorted((item for item in others if self.kills[item]), key=self.kills.__getitem__, reverse=True)
+        best = [item for item in often if self.seconds[item] < QUICK_S][:OFTEN]
+        return [*killers, *best, *sorted(others.difference(best), key=self.seconds.__getitem__)]
 
     def _reap(self) -> None:
         child, status = os.wait()
@@ -138,9 +154,11 @@ class Forked:
         self._note(Result(mutant, ended, told))
         function = mangled_name_from_mutant_name(mutant)
         found = [item for item in self.reached_by[function] if item.nodeid == told]
+        self.kills.update(found)
         self.killers[function] = found + [item for item in self.killers[function] if item.nodeid != told]
 
     def _note(self, result: Result) -> None:
+        result = replace(result, source=self.sources[_module_of(result.mutant)])
         self.found.append(result)
         with self.results.open("a") as file:
             file.write(json.dumps(vars(result)) + "\n")
@@ -206,13 +224,27 @@ def _alone() -> Iterator[None]:
         yield
 
 
-def _earlier_survivors(mutants: list[str]) -> list[str]:
-    """The mutants whose last result on record is that they lived."""
-    last = {}
-    for line in Path("mutants", RESULTS_FILE).read_text().splitlines():
+def _module_of(mutant: str) -> str:
+    return mutant.rpartition(".")[0]
+
+
+def source_of(module: str) -> str:
+    """Tell which text of a module its mutants were made of."""
+    return sha256(Path(*module.split(".")).with_suffix(".py").read_bytes()).hexdigest()[:12]
+
+
+def _on_record(mutants: list[str]) -> list[Result]:
+    """The last results of mutants that were killed here, as far as their module is still the same."""
+    last: dict[str, Result] = {}
+    record = Path("mutants", RESULTS_FILE)
+    for line in record.read_text().splitlines() if record.exists() else ():
         result = Result(**json.loads(line))
-        last[result.mutant] = result.state
-    return [mutant for mutant in mutants if last.get(mutant) in {SURVIVED, UNREACHED}]
+        last[result.mutant] = result
+    sources = {module: source_of(module) for module in {_module_of(mutant) for mutant in mutants}}
+    known = (last[mutant] for mutant in mutants if mutant in last)
+    return [
+        each for each in known if each.state in {KILLED, TIMED_OUT} and each.source == sources[_module_of(each.mutant)]
+    ]
 
 
 def change_of(mutant: str) -> tuple[str, str]:
@@ -256,11 +288,11 @@ def read_accepted() -> Accepted:
 
 
 def _report(modules: list[str], found: list[Result]) -> int:
-    """Print what became of the mutants; 1 when one lives that nobody accepted."""
+    """Print what became of the mutants; 1 when one lives."""
     accepted = read_accepted()
     left = 0
     for module in modules:
-        of_module = [result for result in found if result.mutant.rpartition(".")[0] == module]
+        of_module = [result for result in found if _module_of(result.mutant) == module]
         counts = Counter(result.state for result in of_module)
         lives = [change_of(result.mutant) for result in of_module if result.state in {SURVIVED, UNREACHED}]
         unexplained = [change for change in lives if change not in accepted]
@@ -281,23 +313,25 @@ def main() -> int:
     parser.add_argument("modules", nargs="+", metavar="MODULE", help="edge.core.policy, wire.codec …")
     parser.add_argument("--tests", nargs="+", default=["tests/core"], metavar="PATH", help="default: tests/core")
     parser.add_argument("--slow", action="store_true", help="put them to the slow and fuzz tests too")
-    parser.add_argument("--survivors", action="store_true", help="only the mutants that lived when last run here")
+    parser.add_argument("--rest", action="store_true", help="only the mutants that no run here has killed yet")
     parser.add_argument("--children", type=int, default=os.cpu_count())
     asked = parser.parse_args()
     began = monotonic()
     with _alone():
         mutants = _generate(asked.modules)
-        if asked.survivors:
-            mutants = _earlier_survivors(mutants)
+        before = _on_record(mutants) if asked.rest else []
+        done = {result.mutant for result in before}
+        mutants = [mutant for mutant in mutants if mutant not in done]
+        sources = {module: source_of(module) for module in asked.modules}
         home = Path.cwd()
         os.chdir("mutants")
-        forked = Forked(mutants, asked.children, Path.cwd() / RESULTS_FILE)
+        forked = Forked(mutants, asked.children, Path.cwd() / RESULTS_FILE, sources)
         marks = "not project" if asked.slow else "not slow and not fuzz and not project"
         code = pytest.main(["--rootdir=.", "-q", "-m", marks, "-p", "no:cacheprovider", *asked.tests], plugins=[forked])
         if code not in (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED):
             return int(code)
         os.chdir(home)
-        left = _report(asked.modules, forked.found)
+        left = _report(asked.modules, [*before, *forked.found])
     sys.stdout.write(f"mutate: {monotonic() - began:.0f} s\n")
     return left
 

@@ -28,11 +28,12 @@ from wire.names import Action, Assurance, DeviceId, DoorId, EventKind, KeyPurpos
 from wire.settings import DoorSettings
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Sequence
     from pathlib import Path
 
     from edge.core.memory import Memory
     from edge.database import Entry
+    from edge.screens import Screen
 
 READER = "qr-1"
 SETTINGS = DoorSettings(release_time_ms=60)
@@ -167,8 +168,8 @@ class Rig:
 
 
 @contextlib.asynccontextmanager
-async def running_rig(tmp_path: Path) -> AsyncIterator[Rig]:
-    """Run a door in a folder inside the block."""
+async def running_rig(tmp_path: Path, screens: Sequence[Screen] = ()) -> AsyncIterator[Rig]:
+    """Run a door in a folder inside the block; its screens are driven by the test."""
     keys = TenantKeys("north", int(time.time()) - 100)
     identity = Identity(device=DeviceId("dev-a"), door=DoorId("main"), access_point="in")
     store = SlowStore(Database(tmp_path / "journal.db", identity, new_epoch=bytes(8)), max_events=1_000)
@@ -186,6 +187,7 @@ async def running_rig(tmp_path: Path) -> AsyncIterator[Rig]:
         lock=lock,
         readers={READER: reader},
         journaled=events.put_nowait,
+        screens=screens,
     )
     works = (controller.drive_lock(), controller.drive_pins(), controller.drive_feedback(READER))
     tasks = [asyncio.create_task(work) for work in works]

@@ -107,6 +107,24 @@ def test_without_a_daemon_the_list_is_told_and_that_it_does_not_run(config: Path
     assert "start the daemon" in text
 
 
+def test_a_display_is_told_with_its_size_and_why_it_is_lost(config: Path, capsys: pytest.CaptureFixture[str]):
+    url = "display+simulated:///tmp/twin"
+    config.write_text(config.read_text() + f'\n[[display]]\nid = "above"\nurl = "{url}"\n')
+    config.write_text(config.read_text().replace(LOCK, "simulated:///tmp/twin"))
+    told = {
+        "id": "above",
+        "url": url,
+        "readers": [],
+        "state": "lost",
+        "reason": "lost",
+        "sentence": "it is gone; plug it in",
+    }
+    code, devices = ask(config, capsys, {**STATUS, "lock": "simulated:///tmp/twin", "displays": [told]})
+    assert code == ExitCode.FAILED
+    assert (devices[-1]["kind"], devices[-1]["id"], devices[-1]["can"]) == ("display", "above", ["20x2", "simulated"])
+    assert (devices[-1]["health"], devices[-1]["note"]) == ("lost", "it is gone; plug it in")
+
+
 def test_a_daemons_refusal_is_passed_on(config: Path, capsys: pytest.CaptureFixture[str]):
     with answering(config.parent / "s", b'{"error": "16 are asking already"}\n'):
         assert run_here(capsys, "edge", "devices", "--config", config).code == ExitCode.REFUSED

@@ -34,7 +34,12 @@ from wire.passes import slug
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-KNOWN = KnownSchemes(readers=("serial", "camera", "simulated"), locks=("simulated", "relay"), inputs=("simulated",))
+KNOWN = KnownSchemes(
+    readers=("serial", "camera", "simulated"),
+    locks=("simulated", "relay"),
+    inputs=("simulated",),
+    displays=("display", "display+simulated"),
+)
 
 GOOD = """\
 [device]

@@ -5,17 +5,21 @@ from __future__ import annotations
 import tracemalloc
 import zlib
 from dataclasses import replace
+from typing import TYPE_CHECKING, cast
 
 import pytest
 
+from tests.vectors.parts.events import DEVICE_ID, EPOCH
 from tests.vectors.parts.events import LARGEST as LARGEST_EVENT
 from tests.vectors.parts.kit import (
+    DEVICE,
     HOLDER,
     PASS,
     POLICY,
     ROOT,
     SITE,
     STATUS,
+    STRANGER,
     array,
     cose_key,
     mapping,
@@ -30,12 +34,15 @@ from tests.vectors.parts.passes import LARGEST as LARGEST_PASS
 from tests.vectors.parts.passes import USUAL as USUAL_PASS
 from tests.vectors.parts.policies import USUAL as USUAL_POLICY
 from tests.vectors.parts.status import USUAL as USUAL_LIST
-from wire.codec import MAX_TIME_S, MAX_UINT, decode, encode, head
-from wire.envelope import parse_envelope
+from tests.wire.formats import FORMATS
+from wire.batch import open_batch, seal_batch
+from wire.codec import MAX_TIME_S, MAX_UINT, Value, decode, encode, head
+from wire.command_list import CommandList, encode_command_list, parse_command_list
+from wire.envelope import parse_envelope, parse_key_header, seal
 from wire.errors import WireError, WireReason
 from wire.event import MAX_EVENT_BYTES, encode_event
 from wire.names import Assurance, ExternalAad
-from wire.passes import MAX_PASS_BYTES, seal_pass
+from wire.passes import MAX_PASS_BYTES, make_pass_id, seal_pass, split_pass_id
 from wire.policy import (
     ALL_DAYS,
     ALWAYS,
@@ -57,12 +64,16 @@ from wire.policy import (
     Window,
     open_policy,
     seal_policy,
+    unverified_policy,
 )
 from wire.presentation import MAX_PRESENTATION_BYTES, parse_presented, seal_presentation
 from wire.status_delta import MAX_DELTA_BYTES, MAX_FLIPS, StatusDelta, make_delta, open_delta, seal_delta
 from wire.status_list import MAX_LIST_BYTES, MAX_TOKEN_BYTES, is_set, open_status_list, seal_status_list
 from wire.text import MAX_TEXT_BYTES, MAX_TEXT_CHARACTERS, from_text, to_text
-from wire.trust import MAX_PINNED_BYTES, PinnedTrust, encode_pinned, parse_pinned
+from wire.trust import MAX_PINNED_BYTES, PinnedTrust, encode_pinned, open_root_change, parse_pinned
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 
 def _reason(refused: pytest.ExceptionInfo[WireError]) -> tuple[WireReason, str]:
@@ -136,9 +147,35 @@ def test_no_more_is_inflated_than_the_list_says():
             -65537: array(num(0), num(41), num(2)),
         }
     )
+    data = sign1(header, claims, STATUS, ExternalAad.STATUS_LIST)
+    tracemalloc.start()
     with pytest.raises(WireError) as refused:
-        open_status_list(sign1(header, claims, STATUS, ExternalAad.STATUS_LIST), STATUS.public_key)
+        open_status_list(data, STATUS.public_key)
+    assert tracemalloc.get_traced_memory()[1] < 1 << 20
+    tracemalloc.stop()
     assert _reason(refused) == (WireReason.OUT_OF_RANGE, "status.lst")
+
+
+def test_list_and_delta_may_be_kept_for_a_second():
+    brief = replace(USUAL_LIST, ttl_s=1)
+    assert open_status_list(seal_status_list(brief, STATUS), STATUS.public_key) == brief
+    delta = replace(make_delta(USUAL_LIST, replace(USUAL_LIST, sequence=42)), ttl_s=1)
+    assert open_delta(seal_delta(delta, STATUS), STATUS.public_key) == delta
+
+
+def test_list_is_compressed_as_far_as_zlib_goes():
+    assert encode({"bits": 1, "lst": zlib.compress(USUAL_LIST.bits, 9)})[1:] in seal_status_list(USUAL_LIST, STATUS)
+
+
+def test_compressed_list_of_one_byte_is_cut():
+    with pytest.raises(WireError) as refused:
+        FORMATS["status"].read(_status_token(b"\x78"))
+    assert _reason(refused) == (WireReason.OUT_OF_RANGE, "status.lst")
+
+
+def _status_token(compressed: bytes) -> bytes:
+    claims = cast("dict[int | str, Value]", FORMATS["status"].claims)
+    return FORMATS["status"].write(encode({**claims, 65533: {"bits": 1, "lst": compressed}}))
 
 
 def test_index_beyond_the_list_counts_as_revoked():
@@ -159,6 +196,13 @@ def test_delta_with_the_most_changes_is_read():
     data = seal_delta(_delta(flips), STATUS)
     assert len(data) <= MAX_DELTA_BYTES
     assert open_delta(data, STATUS.public_key).flips == flips
+
+
+@pytest.mark.parametrize(("gap", "written"), [(127, "7f"), (128, "8001"), (2**14 - 1, "ff7f"), (2**14, "808001")])
+def test_gap_is_written_in_as_few_bytes_as_hold_it(gap: int, written: str):
+    data = seal_delta(_delta((gap,)), STATUS)
+    assert encode(bytes.fromhex(written)) in data
+    assert open_delta(data, STATUS.public_key).flips == (gap,)
 
 
 def test_delta_with_one_change_more_is_not_written():
@@ -218,6 +262,19 @@ def test_policy_of_more_bytes_is_neither_written_nor_read():
     assert _reason(refused) == (WireReason.TOO_LARGE, "policy")
 
 
+def test_policy_that_is_shown_before_anybody_verified_it_is_as_bounded():
+    data = seal_policy(USUAL_POLICY, STRANGER)
+    assert unverified_policy(data) == USUAL_POLICY
+    for wrong, reason in (
+        (bytes(MAX_POLICY_BYTES + 1), WireReason.TOO_LARGE),
+        (bytes(MAX_POLICY_BYTES), WireReason.WRONG_TYPE),
+        (b"", WireReason.EMPTY),
+    ):
+        with pytest.raises(WireError) as refused:
+            unverified_policy(wrong)
+        assert _reason(refused) == (reason, "policy")
+
+
 def test_one_level_or_schedule_more_is_refused():
     too_many_levels = replace(USUAL_POLICY, levels=dict.fromkeys(range(MAX_LEVELS + 1), (ALWAYS,)))
     schedules = {number: Schedule(()) for number in range(1, MAX_SCHEDULES + 2)}
@@ -249,7 +306,7 @@ def test_number_beyond_63_bits_is_not_written():
     for number in (MAX_UINT + 1, -MAX_UINT - 2):
         with pytest.raises(WireError) as refused:
             encode(number)
-        assert refused.value.reason is WireReason.OUT_OF_RANGE
+        assert _reason(refused) == (WireReason.OUT_OF_RANGE, "value")
 
 
 @pytest.mark.parametrize("piece", [b"\x81", b"\xa1\x00", b"\xd2", b"\x9f", b"\xbf\x00", b"\xd8\x1c", b"\xa1"])
@@ -290,3 +347,63 @@ def test_usual_sizes_are_what_the_pages_say():
     shown = seal_presentation(data, HOLDER, issued_at_s=USUAL_PASS.issued_at_s, audience=SITE)
     assert (len(data), len(shown), len(to_text(shown))) == (175, 271, 411)
     assert len(cose_key(HOLDER.public_key)) == 42
+
+
+def test_two_faults_of_encoding_at_once_are_no_cbor():
+    for data in ("9fc000ff", "9fa200000000ff"):  # a length left open, and in it a tag or a key that stands there twice
+        with pytest.raises(WireError) as refused:
+            decode(bytes.fromhex(data), field="item", max_bytes=16)
+        assert _reason(refused) == (WireReason.NOT_CBOR, "item")
+
+
+def test_protected_header_has_at_most_64_bytes():
+    for length, reason in ((64, WireReason.NOT_CBOR), (65, WireReason.TOO_LARGE)):
+        with pytest.raises(WireError) as refused:
+            parse_key_header(b"\x1c" * length, "message")
+        assert _reason(refused) == (reason, "message")
+
+
+def test_payload_of_a_presentation_has_at_most_128_bytes():
+    for length, reason in ((128, WireReason.NOT_CBOR), (129, WireReason.TOO_LARGE)):
+        with pytest.raises(WireError) as refused:
+            parse_presented(FORMATS["presentation"].write(b"\x1c" * length))
+        assert _reason(refused) == (reason, "presentation")
+
+
+# --- shortest and longest parts ----------------------------------------------------------------------------
+
+
+def test_events_of_a_batch_and_commands_of_a_list_have_at_least_one_byte():
+    batch = seal_batch(device=DEVICE_ID, epoch=EPOCH, first=1, events=[b"\x00"], signer=DEVICE)
+    assert open_batch(batch, DEVICE.public_key).events == (b"\x00",)
+    assert parse_command_list(encode_command_list(CommandList(1, (b"\x00",)))).commands == (b"\x00",)
+
+
+def test_trust_file_holds_a_bundle_of_at_least_one_byte():
+    assert parse_pinned(encode_pinned(PinnedTrust(ROOT.public_key, b"\x00"))).bundle_bytes == b"\x00"
+
+
+@pytest.mark.parametrize(
+    ("data", "most"),
+    [
+        pytest.param(bytes, 1024, id="both signatures"),
+        pytest.param(lambda size: seal(bytes(size), STRANGER, ExternalAad.ROOT_CHANGE), 512, id="the old root's"),
+        pytest.param(
+            lambda size: seal(seal(bytes(size), ROOT, ExternalAad.ROOT_CHANGE), STRANGER, ExternalAad.ROOT_CHANGE),
+            256,
+            id="the key",
+        ),
+    ],
+)
+def test_root_change_is_measured_at_each_of_its_layers(data: Callable[[int], bytes], most: int):
+    with pytest.raises(WireError) as refused:
+        open_root_change(data(most), ROOT.public_key)
+    assert refused.value.reason is not WireReason.TOO_LARGE
+    with pytest.raises(WireError) as refused:
+        open_root_change(data(most + 1), ROOT.public_key)
+    assert _reason(refused) == (WireReason.TOO_LARGE, "root_change")
+
+
+def test_pass_id_is_joined_and_split_big_endian():
+    assert make_pass_id(0x0102, 0x03040506) == bytes((1, 2, 3, 4, 5, 6))
+    assert split_pass_id(make_pass_id(0x0102, 0x03040506)) == (0x0102, 0x03040506)

@@ -16,22 +16,23 @@ def test_a_topic_is_read_as_written():
 
 
 @pytest.mark.parametrize(
-    ("text", "reason"),
+    ("text", "reason", "field"),
     [
-        ("", WireReason.WRONG_PREFIX),
-        ("dw/1/north/gate-1", WireReason.WRONG_PREFIX),
-        ("dw/2/north/gate-1/up/events", WireReason.WRONG_PREFIX),
-        ("dw/1/north/gate-1/down/ack", WireReason.WRONG_PREFIX),
-        ("dw/1/north/gate-1/up/events/more", WireReason.WRONG_PREFIX),
-        ("dw/1//gate-1/up/events", WireReason.OUT_OF_RANGE),
-        ("dw/1/north/+/up/events", WireReason.WRONG_ALPHABET),
-        (f"dw/1/north/{'g' * 33}/up/events", WireReason.OUT_OF_RANGE),
+        ("", WireReason.WRONG_PREFIX, "topic"),
+        ("dw/1/north/gate-1", WireReason.WRONG_PREFIX, "topic"),
+        ("dw/2/north/gate-1/up/events", WireReason.WRONG_PREFIX, "topic"),
+        ("dw/1/north/gate-1/down/ack", WireReason.WRONG_PREFIX, "topic"),
+        ("dw/1/north/gate-1/up/events/more", WireReason.WRONG_PREFIX, "topic"),
+        ("dw/1//gate-1/up/events", WireReason.OUT_OF_RANGE, "topic.tenant"),
+        (f"dw/1/{'n' * 33}/gate-1/up/events", WireReason.OUT_OF_RANGE, "topic.tenant"),
+        ("dw/1/north/+/up/events", WireReason.WRONG_ALPHABET, "topic.device"),
+        (f"dw/1/north/{'g' * 33}/up/events", WireReason.OUT_OF_RANGE, "topic.device"),
     ],
 )
-def test_another_topic_is_refused(text: str, reason: WireReason):
+def test_another_topic_is_refused(text: str, reason: WireReason, field: str):
     with pytest.raises(WireError) as caught:
         parse_up_topic(text)
-    assert caught.value.reason is reason
+    assert (caught.value.reason, caught.value.field) == (reason, field)
 
 
 def test_a_batch_is_named_by_its_bytes():

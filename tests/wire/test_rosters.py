@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import hmac
 import tracemalloc
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -23,10 +24,12 @@ from wire.roster import (
     MAX_ENTRIES,
     MAX_LEVEL_SETS,
     MAX_ROSTER_BYTES,
+    IdentifierForm,
     PinVerifiers,
     Roster,
     RosterEntry,
     content_hash,
+    identifier_key,
     make_roster,
     open_roster,
     pack_record,
@@ -263,6 +266,22 @@ def test_rows_are_checked_to_the_last():
         assert refused.value.field == field
 
 
+def test_rows_are_checked_where_one_batch_of_them_ends():
+    good = _large(5_000)
+    for place in range(4_094, 4_098):
+        twice = good.records[: place * RECORD_BYTES] + good.records[(place - 1) * RECORD_BYTES : -RECORD_BYTES]
+        with pytest.raises(WireError) as refused:
+            seal_roster(replace(good, records=twice), POLICY)
+        assert _reason(refused) == (WireReason.NOT_CANONICAL, "roster.records")
+
+
+def test_a_duress_pin_that_is_not_named_is_found_behind_entries_without_pins():
+    assert [USUAL.records[place] for place in range(26, len(USUAL.records), RECORD_BYTES)] == [2, 0, 1]
+    with pytest.raises(WireError) as refused:
+        seal_roster(replace(USUAL, pins=USUAL.pins[:-1] + b"\x01"), POLICY)
+    assert _reason(refused) == (WireReason.NOT_CANONICAL, "roster.pins")
+
+
 @pytest.mark.parametrize("count", [0, 1, 2, 255, 256, 257, 511, 512, 65_535, 65_536])
 def test_level_sets_are_named_up_to_the_last(count: int):
     for number in (0, 1, 254, 255, 256, 257, 510, 511, 512, 65_534, 65_535):
@@ -292,15 +311,43 @@ def test_rosters_that_differ_too_much_make_no_delta():
     with pytest.raises(WireError) as refused:
         make_roster_delta(replace(USUAL, pins=b"", records=b""), replace(_large(MAX_CHANGES + 1), version=99))
     assert refused.value.reason is WireReason.OUT_OF_RANGE  # other level sets
-    first = replace(_large(0), version=1)
+    none, most, more = (_large(count) for count in (0, MAX_CHANGES, MAX_CHANGES + 1))
+    for old, new in ((none, more), (more, none)):
+        with pytest.raises(WireError) as refused:
+            make_roster_delta(replace(old, version=1), new)
+        assert _reason(refused) == (WireReason.TOO_LARGE, "roster_delta")
+    assert make_roster_delta(replace(none, version=1), most).changes == MAX_CHANGES
+
+
+def test_a_delta_with_the_most_changes_is_read_and_one_change_more_is_not_written():
+    removals = b"".join(map(_key, range(MAX_CHANGES)))
+    most = replace(make_roster_delta(USUAL, replace(USUAL, version=99)), removals=removals)
+    assert open_roster_delta(seal_roster_delta(most, POLICY), POLICY.public_key) == most
     with pytest.raises(WireError) as refused:
-        make_roster_delta(first, _large(MAX_CHANGES + 1))
+        seal_roster_delta(replace(most, upserts=record(_key(MAX_CHANGES))), POLICY)
     assert _reason(refused) == (WireReason.TOO_LARGE, "roster_delta")
+
+
+def test_a_delta_carries_more_than_a_few_entries_with_pins():
+    delta = _travelled(replace(_large(0), version=1), _large(100, pin=2))
+    assert (delta.changes, len(delta.pins)) == (100, 100 * PIN_BYTES)
+
+
+def test_a_delta_may_lead_from_the_first_version():
+    first = replace(USUAL, version=1)
+    assert apply_roster_delta(first, _travelled(first, replace(NEXT, version=2))) == replace(NEXT, version=2)
+
+
+@pytest.mark.parametrize("length", [1, 64])
+def test_an_identifier_has_1_to_64_bytes(length: int):
+    expected = hmac.digest(PEPPER, b"\x01" + bytes(length), "sha256")[:16]
+    assert identifier_key(PEPPER, IdentifierForm.BARCODE, bytes(length)) == expected
 
 
 def test_a_delta_does_not_lead_beyond_what_a_roster_holds():
     full = _large(MAX_ENTRIES)
     delta = make_roster_delta(full, replace(full, version=99))
+    assert apply_roster_delta(full, delta).count == MAX_ENTRIES
     with pytest.raises(WireError) as refused:
         apply_roster_delta(full, replace(delta, upserts=record(b"\xff" * 16)))
     assert _reason(refused) == (WireReason.OUT_OF_RANGE, "roster_delta.upserts")

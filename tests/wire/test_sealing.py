@@ -42,7 +42,7 @@ from wire.policy import AssuranceHours, Passage, Window, seal_policy
 from wire.presentation import seal_presentation
 from wire.settings import DoorSettings
 from wire.status_delta import apply_delta, make_delta, seal_delta
-from wire.status_list import seal_status_list, status_key_id
+from wire.status_list import MAX_TOKEN_BYTES, seal_status_list, status_key_id
 from wire.trust import seal_trust
 
 if TYPE_CHECKING:
@@ -87,6 +87,8 @@ _REFUSED: dict[str, tuple[Callable[[], object], WireReason, str]] = {
         WireReason.MISSING_FIELD,
         "pass.cnf",
     ),
+    "presentation of no CBOR": (lambda: _present(b"\x1c"), WireReason.NOT_CBOR, "pass"),
+    "presentation of too much": (lambda: _present(bytes(449)), WireReason.TOO_LARGE, "pass"),
     "presentation of something else": (lambda: _present(encode([1])), WireReason.WRONG_TYPE, "pass"),
     "presentation to a place that is none": (
         lambda: _present(USUAL_PASS_BYTES, audience="Library"),
@@ -119,6 +121,11 @@ _REFUSED: dict[str, tuple[Callable[[], object], WireReason, str]] = {
         "delta.gaps",
     ),
     "delta to an older list": (lambda: make_delta(NEXT, USUAL_LIST), WireReason.OUT_OF_RANGE, "delta"),
+    "delta to another list of the same sequence": (
+        lambda: make_delta(USUAL_LIST, replace(NEXT, sequence=USUAL_LIST.sequence)),
+        WireReason.OUT_OF_RANGE,
+        "delta",
+    ),
     "delta to a longer list": (
         lambda: make_delta(USUAL_LIST, replace(NEXT, bits=bytes(3))),
         WireReason.OUT_OF_RANGE,
@@ -264,8 +271,15 @@ def test_presentation_by_another_key_is_written_and_not_verified():
 
 def test_key_of_a_status_list_is_told_before_it_is_checked():
     assert status_key_id(token(USUAL_LIST)) == STATUS.public_key.key_id
-    with pytest.raises(WireError):
-        status_key_id(USUAL_PASS_BYTES)
+    for data, reason, field in (
+        (USUAL_PASS_BYTES, WireReason.MISSING_FIELD, "status.typ"),
+        (b"", WireReason.EMPTY, "status"),
+        (bytes(MAX_TOKEN_BYTES), WireReason.WRONG_TYPE, "status"),
+        (bytes(MAX_TOKEN_BYTES + 1), WireReason.TOO_LARGE, "status"),
+    ):
+        with pytest.raises(WireError) as refused:
+            status_key_id(data)
+        assert (refused.value.reason, refused.value.field) == (reason, field)
 
 
 def test_keys_of_a_bundle_are_found_by_id_and_purpose():
@@ -278,4 +292,5 @@ def test_keys_of_a_bundle_are_found_by_id_and_purpose():
 
 
 def test_delta_applies_to_the_list_that_it_was_made_from():
-    assert apply_delta(USUAL_LIST, make_delta(USUAL_LIST, NEXT)) == NEXT
+    for newer in (NEXT, replace(NEXT, ttl_s=NEXT.ttl_s + 1)):
+        assert apply_delta(USUAL_LIST, make_delta(USUAL_LIST, newer)) == newer

@@ -94,6 +94,8 @@ def _later_versions() -> list[Case]:
     blocked = _moded(_HELD, DoorMode.BLOCKED)
     one_of_before = replace(_NEXT, levels={2: (ALWAYS,), 3: (ALWAYS,)})
     by_other_windows = replace(_by(Schedule((_MONDAYS,))), levels={1: (5,), 3: (ALWAYS,)})
+    one_day = replace(_HELD, levels={1: (5,)}, schedules={5: Schedule((), exceptions={_TODAY - 1: _WHOLE})})
+    over = replace(one_day, schedules={5: Schedule((), exceptions={_TODAY - 2: _WHOLE})})
     of_before_only_named = replace(_NEXT, levels={1: (), 2: (), 3: (ALWAYS,)})
     accepted_: dict[str, tuple[PolicyBundle, PolicyBundle]] = {
         "one level of before": (one_of_before, _HELD),
@@ -102,10 +104,12 @@ def _later_versions() -> list[Case]:
         "no level of before, but unlocked": (_moded(_OTHERS, DoorMode.UNLOCKED), _HELD),
         "other levels after nobody": (_OTHERS, replace(_HELD, levels={})),
         "other levels after blocked": (_OTHERS, blocked),
+        "other levels after one on a single day that is over": (_OTHERS, over),
         "other levels after a version that was missed": (replace(_OTHERS, version=3), _HELD),
     }
     refused_: dict[str, tuple[PolicyBundle, PolicyBundle, str]] = {
         "no level of before": (_OTHERS, _HELD, "policy.levels"),
+        "no level of before, on a single day that may not be over everywhere": (_OTHERS, one_day, "policy.levels"),
         "levels of before that admit no more": (of_before_only_named, _HELD, "policy.levels"),
         "no level of before, unlocked on Mondays": (_unlocking(Schedule((_MONDAYS,))), _HELD, "policy.levels"),
         "no level of before, when all were free": (_OTHERS, _moded(_HELD, DoorMode.UNLOCKED), "policy.levels"),

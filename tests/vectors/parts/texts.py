@@ -36,6 +36,7 @@ def texts() -> dict[str, Json]:
         _read("nothing after the prefix", PREFIX, b""),
         _read("largest group of three", PREFIX + b"FGW", b"\xff\xff"),
         _refused("group of three beyond 16 bits", PREFIX + b"GGW", WireReason.NOT_CANONICAL),
+        _refused("second group of three beyond 16 bits", PREFIX + b"BB8GGW", WireReason.NOT_CANONICAL),
         _refused("largest characters", PREFIX + b":::", WireReason.NOT_CANONICAL),
         _read("largest group of two", PREFIX + b"U5", b"\xff"),
         _refused("group of two beyond 8 bits", PREFIX + b"V5", WireReason.NOT_CANONICAL),
