@@ -14,7 +14,7 @@ import pytest
 from doorward.devices import Device, Health, as_the_daemon_says
 from edge.attend import Attended, attend_reader
 from firmware_adapters.camera_frames import Frame, video_frames
-from firmware_adapters.driver_faults import FaultKind, SourceError
+from firmware_adapters.worker_records import FaultKind, SourceError
 from provisioning.detect import Found, detect
 from tests.contract import test_readers as suite
 from tests.support.readers import listening
