@@ -47,6 +47,7 @@ class Board:
         self._place = place
         self._serial = baud > 0
         self._one_thread = threading.Lock()
+        self._closed = False
         self._client = _client(place, baud)
 
     def write(self, coil: int, value: int) -> None:
@@ -69,13 +70,16 @@ class Board:
         return list(answer.bits[:count])
 
     def close(self) -> None:
-        """Leave the board, after the question that is under way."""
+        """Leave the board for good, after the question that is under way; one that comes later is not asked."""
         with self._one_thread:
+            self._closed = True
             self._leave()
 
     def _ask(self, question: Callable[[], _Pdu]) -> _Pdu:
         """Ask, and ask once more when a question or its answer was lost on the bus."""
         with self._one_thread:
+            if self._closed:
+                raise BoardError(f"{self.name} was left")
             with contextlib.suppress(BoardError):
                 return self._ask_once(question)
             return self._ask_once(question)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from edge.ports import InputLine, InputsError, LineState, LockError, Reason
+from firmware_adapters import modbus_bus
 from firmware_adapters.catalogue import open_inputs, open_lock
 from tests.support.modbus_bench import INPUTS, Board
 from tests.support.waiting import DEADLINE_S, until
@@ -91,6 +92,15 @@ async def test_inputs_that_do_not_answer_are_told_and_watched_again(board: Board
     states = {change.line: change.state for change in [await anext(again) for again in [inputs.changes()] * 3]}
     assert states[InputLine.CONTACT] is LineState.INACTIVE
     await inputs.aclose()
+
+
+def test_a_board_that_was_left_is_not_asked_again(board: Board):
+    """A question may still wait in its thread when the inputs are closed."""
+    bus = modbus_bus.Board(f"127.0.0.1:{board.port}", unit=1, baud=0)
+    assert len(bus.read(0, 3)) == 3
+    bus.close()
+    with pytest.raises(modbus_bus.BoardError):
+        bus.read(0, 3)
 
 
 def test_a_board_that_is_not_there_is_told(tmp_path: Path):
