@@ -283,7 +283,7 @@ def _is_cloud_url(value: str) -> bool:
 
 
 def _is_simulated(url: str) -> bool:
-    return url.lower().startswith(("simulated:", "display+simulated:"))
+    return "simulated" in url.lower().partition(":")[0].split("+")
 
 
 def _device_url(table: Table, schemes: Collection[str] | None, *, example: str) -> str | None:

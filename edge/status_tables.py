@@ -55,7 +55,7 @@ def put_status(connection: sqlite3.Connection, status: StatusList, limits: UndoL
     before = _chunks(connection, status.list_id)
     starts = range(0, len(status.bits), CHUNK_BYTES)
     chunks = {number: status.bits[start : start + CHUNK_BYTES] for number, start in enumerate(starts)}
-    _keep_undo(connection, status, {number: data for number, data in before.items() if chunks.get(number) != data})
+    _keep_undo(connection, status, before, chunks)
     connection.executemany(
         "INSERT OR REPLACE INTO status_chunk VALUES (?, ?, ?)",
         [(status.list_id, number, data) for number, data in chunks.items() if before.get(number) != data],
@@ -76,7 +76,9 @@ def put_status(connection: sqlite3.Connection, status: StatusList, limits: UndoL
     return _trim(connection, status, limits)
 
 
-def _keep_undo(connection: sqlite3.Connection, status: StatusList, changed: Mapping[int, bytes]) -> None:
+def _keep_undo(
+    connection: sqlite3.Connection, status: StatusList, before: Mapping[int, bytes], chunks: Mapping[int, bytes]
+) -> None:
     """Note the chunks that the list before had otherwise; a list signed anew under its number has the same bits."""
     row = connection.execute(
         "SELECT sequence, size_bytes FROM status_list WHERE list = ?", (status.list_id,)
@@ -84,10 +86,11 @@ def _keep_undo(connection: sqlite3.Connection, status: StatusList, changed: Mapp
     if row is None or row[0] == status.sequence:
         return
     sequence, size_bytes = row
-    if _is_damaged(connection, status.list_id, size_bytes):
+    if not _are_whole(before, size_bytes):
         # Nothing leads back through a list that cannot be read.
         forget_undo(connection, status.list_id, status.sequence)
         return
+    changed = {number: data for number, data in before.items() if chunks.get(number) != data}
     undo_bytes = sum(map(len, changed.values()))
     connection.execute(
         "INSERT OR REPLACE INTO status_undo VALUES (?, ?, ?, ?)", (status.list_id, sequence, size_bytes, undo_bytes)
@@ -129,12 +132,9 @@ def statuses(connection: sqlite3.Connection) -> KeptStatuses:
     return kept
 
 
-def _is_damaged(connection: sqlite3.Connection, list_id: int, size_bytes: int) -> bool:
-    try:
-        _joined(list_id, _chunks(connection, list_id), size_bytes)
-    except DamagedError:
-        return True
-    return False
+def _are_whole(chunks: Mapping[int, bytes], size_bytes: int) -> bool:
+    """Tell whether a list of this size lacks none of its chunks."""
+    return sum(len(chunks.get(number, b"")) for number in range(-(-size_bytes // CHUNK_BYTES))) == size_bytes
 
 
 def _status(connection: sqlite3.Connection, row: tuple[int, str, int, int, int, int, int]) -> StatusList:

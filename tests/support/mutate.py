@@ -50,8 +50,8 @@ ACCEPTED_FILE = Path(__file__).with_name("accepted_mutants.toml")
 RESULTS_FILE = "results.jsonl"
 
 KILLED, SURVIVED, TIMED_OUT, UNREACHED = "killed", "survived", "timed out", "no test reaches it"
-_EXIT_CODES = {0: SURVIVED, 41: KILLED}
 _KILLED_CODE = 41
+_EXIT_CODES = {0: SURVIVED, _KILLED_CODE: KILLED}
 
 
 @dataclass(frozen=True)
