@@ -1,6 +1,6 @@
 """A command: one order to one door, for seconds (docs/spec/command.md).
 
-Invariant: a command expires; an unlock within 60 s of being issued.
+Invariant: a command expires, an unlock within 60 s of being issued; what it orders for a while ends within 12 h.
 Must not: be executed twice: its id is journaled before acting (edge/core/command.py).
 """
 
@@ -11,14 +11,18 @@ from wire.codec import Fields, Value, decode, encode
 from wire.envelope import check_signed_by, parse_envelope, seal
 from wire.errors import WireError, WireReason
 from wire.keys import PublicKey, Signer
-from wire.names import Action, DoorId, ExternalAad
+from wire.names import Action, DoorId, DoorMode, ExternalAad
 from wire.passes import MAX_TENANT_CHARACTERS, slug
 
 MAX_COMMAND_BYTES: Final = 512
 MAX_UNLOCK_LIFETIME_S: Final = 60
 MAX_LIFETIME_S: Final = 3_600
+MAX_HOLD_S: Final = 43_200
+"""Twelve hours, as for a door that staff left unlocked: what is to last longer is a policy."""
 COMMAND_ID_BYTES: Final = 16
 
+_MODES: Final = {int(mode): mode for mode in (DoorMode.LOCKED, DoorMode.UNLOCKED, DoorMode.BLOCKED)}
+"""A lockdown is a state of the policy, not a command (docs/adr/0009-lockdown.md)."""
 _ACTIONS: Final = {int(action): action for action in Action}
 
 
@@ -31,6 +35,8 @@ class Command:
         target: the door's id.
         issued_at_s, expires_at_s: Unix seconds; at `expires_at_s` it no longer holds.
         counter: rises with every command to this door.
+        mode: how the door is to rest for a while; for MODE, and None for any other action.
+        hold_s: for MODE, how long after `issued_at_s` that ends; None for `expires_at_s`.
     """
 
     command_id: bytes
@@ -39,6 +45,13 @@ class Command:
     issued_at_s: int
     expires_at_s: int
     counter: int
+    mode: DoorMode | None = None
+    hold_s: int | None = None
+
+    @property
+    def ends_at_s(self) -> int:
+        """When a mode that it orders is over, Unix seconds."""
+        return self.expires_at_s if self.hold_s is None else self.issued_at_s + self.hold_s
 
 
 def seal_command(command: Command, signer: Signer) -> bytes:
@@ -55,6 +68,10 @@ def seal_command(command: Command, signer: Signer) -> bytes:
         5: command.expires_at_s,
         6: command.counter,
     }
+    if command.mode is not None:
+        claims[7] = int(command.mode)
+    if command.hold_s is not None:
+        claims[8] = command.hold_s
     payload = encode(claims, field="command")
     _parse(payload)
     return seal(payload, signer, ExternalAad.COMMAND)
@@ -78,10 +95,14 @@ def _parse(payload: bytes) -> Command:
     action = fields.member(3, "action", _ACTIONS)
     issued, expires = fields.time(4, "iat"), fields.time(5, "exp")
     counter = fields.uint(6, "counter")
+    mode = fields.member(7, "mode", _MODES) if action is Action.MODE else None
+    hold_s = fields.uint(8, "hold", MAX_HOLD_S) if mode is not None and fields.has(8) else None
     fields.close()
     limit = MAX_UNLOCK_LIFETIME_S if action is Action.UNLOCK else MAX_LIFETIME_S
     if not issued < expires <= issued + limit:
         raise WireError(WireReason.OUT_OF_RANGE, "command.exp")
+    if hold_s == 0:
+        raise WireError(WireReason.OUT_OF_RANGE, "command.hold")
     return Command(
         command_id=command_id,
         target=DoorId(target),
@@ -89,4 +110,6 @@ def _parse(payload: bytes) -> Command:
         issued_at_s=issued,
         expires_at_s=expires,
         counter=counter,
+        mode=mode,
+        hold_s=hold_s,
     )

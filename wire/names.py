@@ -121,6 +121,8 @@ class Reason(IntEnum):
     USES_EXHAUSTED = 39
     LOCKS_EVERYONE_OUT = 40
     FIRE_INPUT_ACTIVE = 41
+    COMMAND_UNSUPPORTED = 42
+    FIRE_LASTS = 43
 
 
 @unique
@@ -242,6 +244,11 @@ class Action(IntEnum):
 
     UNLOCK = 1
     RESET_FIRE = 2
+    MODE = 3
+    RELEASE = 4
+    REBOOT = 5
+    REFRESH = 6
+    SNAPSHOT = 7
 
 
 class ExternalAad(bytes, Enum):

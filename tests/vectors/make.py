@@ -18,6 +18,7 @@ from tests.vectors.parts import (
     passes,
     policy_cases,
     presentations,
+    reports,
     rosters,
     status,
     texts,
@@ -56,6 +57,8 @@ FILES: Final[Mapping[str, Callable[[], dict[str, Json]]]] = {
     "command": messages.commands,
     "command-list": messages.command_lists,
     "mqtt-reply": messages.mqtt_replies,
+    "versions": reports.versions,
+    "health": reports.health,
     "claim-code": messages.claim_codes,
     "verify": verify.verifications,
 }

@@ -22,9 +22,10 @@ from tests.vectors.parts.kit import (
     ed25519,
     sign1,
 )
-from tests.vectors.parts.messages import USUAL as USUAL_COMMAND
+from tests.vectors.parts.messages import USUAL_MODE
 from tests.vectors.parts.passes import USUAL as USUAL_PASS
 from tests.vectors.parts.policies import USUAL as USUAL_POLICY
+from tests.vectors.parts.reports import USUAL_HEALTH
 from tests.vectors.parts.rosters import NEXT as NEXT_ROSTER
 from tests.vectors.parts.rosters import USUAL as USUAL_ROSTER
 from tests.vectors.parts.status import NEXT as NEXT_LIST
@@ -38,6 +39,7 @@ from wire.command import open_command, seal_command
 from wire.command_list import CommandList, encode_command_list, parse_command_list
 from wire.envelope import parse_envelope, seal
 from wire.event import encode_event
+from wire.health import encode_health, parse_health
 from wire.mqtt import Reply, encode_reply, parse_reply
 from wire.names import ExternalAad
 from wire.passes import parse_pass, seal_pass
@@ -56,6 +58,7 @@ from wire.trust import (
     seal_root_change,
     seal_trust,
 )
+from wire.versions import Versions, encode_versions, parse_versions
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -149,7 +152,7 @@ SIGNED: Final = {
         members=members.ACKNOWLEDGEMENT,
     ),
     "command": Signed(
-        message=seal_command(USUAL_COMMAND, COMMAND),
+        message=seal_command(USUAL_MODE, COMMAND),
         signer=COMMAND,
         aad=ExternalAad.COMMAND,
         read=lambda data: open_command(data, COMMAND.public_key),
@@ -240,6 +243,11 @@ PLAIN: Final = {
         members.COMMANDS,
     ),
     "reply": _plain("reply", encode_reply(Reply(of=bytes(16), status=200, body=b"")), parse_reply, members.REPLY),
+    "versions": _plain("versions", encode_versions(Versions(1, 1, {0: 1}, 1, 1)), parse_versions, members.VERSIONS),
+    "health": replace(
+        _plain("health", encode_health(USUAL_HEALTH), parse_health, members.HEALTH),
+        maps={(): "health", (11,): "versions"},
+    ),
     "pinned": replace(
         _plain(
             "pinned",

@@ -99,10 +99,12 @@ ACKNOWLEDGEMENT: Final[Members] = {
 COMMAND: Final[Members] = {
     (1,): octets("command.id", 16, 16),
     (2,): slug("command.target"),
-    (3,): listed("command.action", 2),
+    (3,): listed("command.action", 7),
     (4,): moment("command.iat"),
     (5,): moment("command.exp"),
     (6,): number("command.counter"),
+    (7,): listed("command.mode", 2),
+    (8,): other("command.hold", {_TYPE: [None, True], _OUT: [-1, 0, 43_201]}, absent=None),
 }
 COMMANDS: Final[Members] = {
     (1,): number("commands.last"),
@@ -114,6 +116,45 @@ REPLY: Final[Members] = {
     (2,): other("reply.status", {_OUT: [-1, 199, 600]}),
     (3,): octets("reply.body", 0, 2048),
     (4,): number("reply.retry_after", 86_400),
+}
+_LISTS: Final[dict[int | str, Value]] = dict.fromkeys(range(257), 0)
+
+
+def _versions(*place: int) -> Members:
+    return {
+        (*place, 1): number("versions.trust"),
+        (*place, 2): number("versions.policy"),
+        (*place, 3): other("versions.status", {_OUT: [_LISTS]}),
+        (*place, 3, 0): number("versions.sequence", absent=None),
+        (*place, 4): number("versions.roster"),
+        (*place, 5): number("versions.commands"),
+    }
+
+
+VERSIONS: Final = _versions()
+HEALTH: Final[Members] = {
+    (1,): number("health.at", MAX_TIME_MS),
+    (2,): other("health.software", {_OUT: ["", "v" * 65]}),
+    (3,): number("health.uptime"),
+    (4,): listed("health.clock", 2),
+    (5,): number("health.uncertainty"),
+    (6,): listed("health.mode", 3),
+    (7,): octets("health.epoch", 8, 8),
+    (8,): number("health.last"),
+    (9,): number("health.durable"),
+    (10,): number("health.backed_up"),
+    (11,): other("versions", absent="health.versions"),
+    **_versions(11),
+    (12,): other("health.devices", {_OUT: [[["a", 1, 0]] * 65]}),
+    (12, 0): other("health.device", {_OUT: [[]]}, absent=None),
+    (12, 0, 0): replace(slug("health.device.name"), absent=None),
+    (12, 0, 1): listed("health.device.kind", 5, absent=None),
+    (12, 0, 2): listed("health.device.state", 2, absent=None),
+    (13,): other("health.alarms", {_OUT: [[20] * 33]}),
+    (13, 0): listed("health.alarm", 1000, absent=None),
+    (14,): listed("health.way", 1),
+    (15,): other("health.metrics", {_OUT: [dict.fromkeys(map(str, range(33)), 0)]}),
+    (15, "rss_mb"): other("health.metric", {_OUT: [-(2**63)]}, absent=None),
 }
 
 # --- passes ------------------------------------------------------------------------------------------------

@@ -14,6 +14,7 @@ from wire.command import open_command
 from wire.command_list import parse_command_list
 from wire.envelope import check_signed_by, parse_envelope, to_be_signed
 from wire.event import chain_hash, parse_event
+from wire.health import parse_health
 from wire.keys import PublicKey, parse_key
 from wire.messages import decode_claim_code, encode_claim_code
 from wire.mqtt import parse_reply
@@ -27,6 +28,7 @@ from wire.status_delta import apply_delta, open_delta
 from wire.status_list import open_status_list
 from wire.text import MAX_TEXT_BYTES, from_text, to_text
 from wire.trust import advance_trust, open_root_change, open_trust, parse_pinned
+from wire.versions import parse_versions
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -200,6 +202,8 @@ READERS: Final[Mapping[str, Callable[[Case], Json]]] = {
     "acknowledgement": lambda case: plain(open_acknowledgement(octets(case), key(case))),
     "command": lambda case: plain(open_command(octets(case), key(case))),
     "mqtt-reply": lambda case: plain(parse_reply(octets(case))),
+    "versions": lambda case: plain(parse_versions(octets(case))),
+    "health": lambda case: plain(parse_health(octets(case))),
     "command-list": lambda case: plain(parse_command_list(octets(case))),
     "claim-code": _claim_code,
 }

@@ -15,6 +15,7 @@ from tests.wire.notation import PLAIN, Shape, notation, sign1
 from wire import messages
 from wire.errors import WireReason
 from wire.event import FIELD_NAMES
+from wire.health import DeviceKind, DeviceState, Way
 from wire.names import (
     Action,
     AntiPassbackRule,
@@ -154,7 +155,7 @@ def _paths() -> str:
         (
             f"GET `{messages.DEVICE_BOOTSTRAP}`",
             "certificate",
-            "JSON: tenant, site, door, access_point, device, timezone, root_key (hex of COSE_Key)",
+            "JSON: tenant, site, door, access_point, device, timezone, root_key (hex of COSE_Key), broker (null: none)",
         ),
         (f"GET `{messages.DEVICE_TRUST}`", "certificate", f"trust bundle, `{messages.MEDIA_COSE}`"),
         (f"GET `{messages.DEVICE_POLICY}`", "certificate", f"policy bundle, `{messages.MEDIA_COSE}`"),
@@ -179,6 +180,7 @@ def _paths() -> str:
             "JSON {trust, policy, status, roster, commands} as soon as one differs",
         ),
         (f"POST `{messages.DEVICE_EVENTS}`", "certificate", "batch for acknowledgement"),
+        (f"POST `{messages.DEVICE_HEALTH}`", "certificate", f"[health](health.md), `{messages.MEDIA_HEALTH}`; 204"),
     ]
     return _table(("request", "who asks is known by", "what is exchanged"), rows)
 
@@ -236,7 +238,23 @@ _EVENT: Final = Shape(dict(enumerate(FIELD_NAMES)))
 _BATCH: Final = sign1(_HEADER, Shape(dict(enumerate(("device", "epoch", "first", "last", "events", "head"), 1))))
 _ACK: Final = sign1(_HEADER, Shape(dict(enumerate(("device", "epoch", "durable", "head", "backed up", "iat, ms"), 1))))
 _REPLY: Final = Shape(dict(enumerate(("of", "status", "body", "retry after, s"), 1)))
-_COMMAND: Final = sign1(_HEADER, Shape(dict(enumerate(("id", "target", "action", "iat", "exp", "counter"), 1))))
+_VERSIONS: Final = Shape(dict(enumerate(("trust", "policy", "status", "roster", "commands"), 1)))
+_HEALTH: Final = Shape(
+    dict(
+        enumerate(
+            (
+                *("at, ms", "software", "uptime, s", "clock", "uncertainty, ms", "mode", "epoch", "last", "durable"),
+                *("backed up", "versions", "devices", "alarms", "way", "metrics"),
+            ),
+            1,
+        )
+    ),
+    {11: _VERSIONS},
+)
+_COMMAND: Final = sign1(
+    _HEADER,
+    Shape(dict(enumerate(("id", "target", "action", "iat", "exp", "counter", "mode", "hold, s"), 1))),
+)
 
 
 def _example(name: str, case: str, shape: Shape, *, show_bytes: bool = True) -> Callable[[], str]:
@@ -303,8 +321,12 @@ BLOCKS: Final[dict[tuple[str, str], Callable[[], str]]] = {
     ("sync", "batch"): _example("batch", "three events", _BATCH, show_bytes=False),
     ("sync", "acknowledgement"): _example("acknowledgement", "usual", _ACK, show_bytes=False),
     ("mqtt", "example"): _example("mqtt-reply", "busy", _REPLY),
+    ("mqtt", "versions"): _example("versions", "usual", _VERSIONS),
+    ("health", "example"): _example("health", "usual", _HEALTH),
+    ("health", "numbers"): lambda: _numbers(DeviceKind, DeviceState, Way),
     ("command", "example"): _example("command", "unlock for 30 s", _COMMAND),
-    ("command", "numbers"): lambda: _numbers(Action),
+    ("command", "mode"): _example("command", "mode unlocked for two hours", _COMMAND, show_bytes=False),
+    ("command", "numbers"): lambda: _numbers(Action, DoorMode),
 }
 
 

@@ -22,8 +22,8 @@ from tests.vectors.parts.kit import (
 )
 from wire.batch import Acknowledgement
 from wire.codec import MAX_TIME_MS, MAX_TIME_S
+from wire.command import MAX_HOLD_S, MAX_UNLOCK_LIFETIME_S, Command
 from wire.command import MAX_LIFETIME_S as MAX_COMMAND_S
-from wire.command import MAX_UNLOCK_LIFETIME_S, Command
 from wire.event import CHAIN_START, Event
 from wire.names import (
     Action,
@@ -267,6 +267,7 @@ def commands(draw: st.DrawFn) -> Command:
     """Any command."""
     action = draw(st.sampled_from(Action))
     issued = draw(st.integers(0, MAX_TIME_S - MAX_COMMAND_S))
+    modal = action is Action.MODE
     longest = MAX_UNLOCK_LIFETIME_S if action is Action.UNLOCK else MAX_COMMAND_S
     return Command(
         command_id=draw(st.binary(min_size=16, max_size=16)),
@@ -275,6 +276,8 @@ def commands(draw: st.DrawFn) -> Command:
         issued_at_s=issued,
         expires_at_s=draw(st.integers(issued + 1, issued + longest)),
         counter=draw(uints),
+        mode=draw(st.sampled_from([DoorMode.LOCKED, DoorMode.UNLOCKED, DoorMode.BLOCKED])) if modal else None,
+        hold_s=draw(st.none() | st.integers(1, MAX_HOLD_S)) if modal else None,
     )
 
 

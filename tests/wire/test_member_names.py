@@ -18,6 +18,7 @@ from tests.vectors.parts.messages import USUAL as USUAL_COMMAND
 from tests.vectors.parts.passes import USUAL as USUAL_PASS
 from tests.vectors.parts.policies import USUAL as USUAL_POLICY
 from tests.vectors.parts.presentations import USUAL_PASS as USUAL_PASS_BYTES
+from tests.vectors.parts.reports import USUAL_HEALTH
 from tests.vectors.parts.rosters import NEXT as NEXT_ROSTER
 from tests.vectors.parts.rosters import USUAL as USUAL_ROSTER
 from tests.vectors.parts.status import NEXT as NEXT_LIST
@@ -31,6 +32,7 @@ from wire.command import MAX_COMMAND_BYTES, seal_command
 from wire.command_list import MAX_COMMAND_LIST_BYTES, CommandList, encode_command_list
 from wire.errors import WireError, WireReason
 from wire.event import encode_event
+from wire.health import MAX_HEALTH_BYTES, encode_health
 from wire.mqtt import MAX_REPLY_BYTES, Reply, encode_reply
 from wire.passes import MAX_PASS_BYTES, seal_pass
 from wire.policy import MAX_POLICY_BYTES, seal_policy
@@ -40,6 +42,7 @@ from wire.roster_delta import MAX_ROSTER_DELTA_BYTES, make_roster_delta, seal_ro
 from wire.status_delta import MAX_DELTA_BYTES, make_delta, seal_delta
 from wire.status_list import MAX_TOKEN_BYTES, seal_status_list
 from wire.trust import MAX_BUNDLE_BYTES, MAX_PINNED_BYTES, PinnedTrust, encode_pinned, seal_trust
+from wire.versions import MAX_VERSIONS_BYTES, Versions, encode_versions
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -64,6 +67,8 @@ _LIMITS = {
     "roster_delta": MAX_ROSTER_DELTA_BYTES,
     "commands": MAX_COMMAND_LIST_BYTES,
     "reply": MAX_REPLY_BYTES,
+    "versions": MAX_VERSIONS_BYTES,
+    "health": MAX_HEALTH_BYTES,
     "pinned": MAX_PINNED_BYTES,
 }
 _PAGES = {
@@ -79,6 +84,8 @@ _PAGES = {
     "roster": "roster",
     "roster_delta": "roster",
     "reply": "mqtt",
+    "versions": "mqtt",
+    "health": "health",
 }
 """Which pages of docs/spec show an example."""
 _WRITTEN: dict[str, Callable[[], bytes]] = {
@@ -100,6 +107,8 @@ _WRITTEN: dict[str, Callable[[], bytes]] = {
     "event": lambda: encode_event(replace(GRANTED, seq=_ENDLESS)),
     "commands": lambda: encode_command_list(CommandList(_ENDLESS, ())),
     "reply": lambda: encode_reply(Reply(of=bytes(16), status=_ENDLESS, body=b"")),
+    "versions": lambda: encode_versions(Versions(_ENDLESS, 0, {})),
+    "health": lambda: encode_health(replace(USUAL_HEALTH, last=_ENDLESS)),
 }
 
 

@@ -21,6 +21,7 @@ from tests.vectors.parts.kit import (
     STATUS,
     Case,
 )
+from tests.vectors.parts.messages import USUAL_MODE
 from tests.wire import strategies as ours
 from tests.wire.readers import octets
 from tests.wire.test_vectors import accepted_cases
@@ -38,9 +39,10 @@ from wire.command import Command, open_command, seal_command
 from wire.command_list import encode_command_list, parse_command_list
 from wire.errors import WireError
 from wire.event import FIELD_NAMES, MAX_EVENT_BYTES, Event, chain_hash, encode_event, event_values, parse_event
+from wire.health import encode_health, parse_health
 from wire.keys import PublicKey, Signer, parse_key
 from wire.messages import decode_claim_code, encode_claim_code
-from wire.mqtt import encode_reply, parse_reply
+from wire.mqtt import MAX_EVENTS, MAX_UP_BYTES, encode_reply, parse_reply
 from wire.names import DeviceId
 from wire.passes import MAX_PASS_BYTES, Pass, parse_pass, seal_pass, split_pass_id
 from wire.policy import PolicyBundle, open_policy, seal_policy, unverified_policy
@@ -51,6 +53,7 @@ from wire.status_delta import apply_delta, make_delta, open_delta, seal_delta
 from wire.status_list import StatusList, is_set, open_status_list, seal_status_list
 from wire.text import MAX_TEXT_BYTES, from_text, to_text
 from wire.trust import PinnedTrust, TrustBundle, encode_pinned, open_trust, parse_pinned, seal_trust
+from wire.versions import encode_versions, parse_versions
 
 
 @given(ours.values())
@@ -136,6 +139,11 @@ def test_command_is_read_as_written(command: Command):
     assert open_command(seal_command(command, COMMAND), COMMAND.public_key) == command
 
 
+def test_a_mode_ends_its_time_after_it_was_issued_or_with_its_command():
+    assert USUAL_MODE.ends_at_s == USUAL_MODE.issued_at_s + 7_200
+    assert replace(USUAL_MODE, hold_s=None).ends_at_s == USUAL_MODE.expires_at_s
+
+
 @given(ours.events)
 def test_event_is_read_as_written(event: Event):
     data = encode_event(event)
@@ -177,16 +185,13 @@ def test_pass_id_is_list_and_index(claims: Pass):
     assert claims.pass_id == number.to_bytes(2, "big") + index.to_bytes(4, "big")
 
 
-def test_largest_batch_is_within_its_limit():
+@pytest.mark.parametrize(("events", "limit"), [(MAX_BATCH_EVENTS, MAX_BATCH_BYTES), (MAX_EVENTS, MAX_UP_BYTES)])
+def test_largest_batch_is_within_its_limit(events: int, limit: int):
     largest = bytes(MAX_EVENT_BYTES)
     data = seal_batch(
-        device=DeviceId("d" * 32),
-        epoch=bytes(8),
-        first=2**63 - MAX_BATCH_EVENTS,
-        events=[largest] * MAX_BATCH_EVENTS,
-        signer=DEVICE,
+        device=DeviceId("d" * 32), epoch=bytes(8), first=2**63 - events, events=[largest] * events, signer=DEVICE
     )
-    assert len(data) <= MAX_BATCH_BYTES
+    assert limit - MAX_EVENT_BYTES < len(data) <= limit
     assert open_batch(data, DEVICE.public_key).last == 2**63 - 1
 
 
@@ -217,6 +222,8 @@ _WRITERS = {
     ),
     "batch": _write_batch,
     "mqtt-reply": lambda data: encode_reply(parse_reply(data)),
+    "versions": lambda data: encode_versions(parse_versions(data)),
+    "health": lambda data: encode_health(parse_health(data)),
     "event": lambda data: encode_event(parse_event(data)),
     "trust-file": lambda data: encode_pinned(parse_pinned(data)),
     "key": lambda data: encode(parse_key(decode(data, field="key", max_bytes=128), "key").to_cose()),

@@ -23,6 +23,7 @@ from tests.vectors.parts.kit import (
     THIEF,
 )
 from tests.vectors.parts.messages import USUAL as USUAL_COMMAND
+from tests.vectors.parts.messages import USUAL_MODE
 from tests.vectors.parts.passes import PRINTED
 from tests.vectors.parts.passes import USUAL as USUAL_PASS
 from tests.vectors.parts.policies import USUAL as USUAL_POLICY
@@ -36,7 +37,7 @@ from wire.command import seal_command
 from wire.errors import WireError, WireReason
 from wire.event import encode_event
 from wire.messages import encode_claim_code
-from wire.names import Assurance, DeviceId, DoorId, KeyPurpose, Tenant
+from wire.names import Assurance, DeviceId, DoorId, DoorMode, KeyPurpose, Tenant
 from wire.passes import make_pass_id, seal_pass
 from wire.policy import AssuranceHours, Passage, Window, seal_policy
 from wire.presentation import seal_presentation
@@ -181,6 +182,26 @@ _REFUSED: dict[str, tuple[Callable[[], object], WireReason, str]] = {
         lambda: seal_command(replace(USUAL_COMMAND, expires_at_s=USUAL_COMMAND.issued_at_s + 61), COMMAND),
         WireReason.OUT_OF_RANGE,
         "command.exp",
+    ),
+    "order of a mode without one": (
+        lambda: seal_command(replace(USUAL_MODE, mode=None), COMMAND),
+        WireReason.MISSING_FIELD,
+        "command.mode",
+    ),
+    "order of a lockdown": (
+        lambda: seal_command(replace(USUAL_MODE, mode=DoorMode.LOCKED_DOWN), COMMAND),
+        WireReason.UNKNOWN_VALUE,
+        "command.mode",
+    ),
+    "unlock with a mode": (
+        lambda: seal_command(replace(USUAL_COMMAND, mode=DoorMode.LOCKED), COMMAND),
+        WireReason.UNKNOWN_FIELD,
+        "command",
+    ),
+    "unlock for a while": (
+        lambda: seal_command(replace(USUAL_COMMAND, hold_s=1), COMMAND),
+        WireReason.UNKNOWN_FIELD,
+        "command",
     ),
     "event with a name in upper case": (
         lambda: encode_event(replace(GRANTED, door=DoorId("Main"))),

@@ -9,6 +9,7 @@ from tests.vectors.parts.kit import (
     AT,
     COMMAND,
     DOOR,
+    FALSE,
     HOLDER,
     NULL,
     STRANGER,
@@ -32,7 +33,7 @@ from wire.command_list import MAX_COMMAND_LIST_BYTES, CommandList, encode_comman
 from wire.envelope import to_be_signed
 from wire.errors import WireReason
 from wire.mqtt import MAX_BODY_BYTES, MAX_REPLY_BYTES, MAX_RETRY_S, Reply, encode_reply, parse_reply
-from wire.names import Action, DoorId, ExternalAad
+from wire.names import Action, DoorId, DoorMode, ExternalAad
 
 if TYPE_CHECKING:
     from tests.vectors.parts.kit import Case, Entries, Json
@@ -47,6 +48,8 @@ USUAL: Final = Command(
     expires_at_s=AT + 30,
     counter=9,
 )
+
+USUAL_MODE: Final = replace(USUAL, action=Action.MODE, mode=DoorMode.UNLOCKED, hold_s=7_200)
 
 
 def _claims(changes: Entries | None = None) -> bytes:
@@ -64,6 +67,21 @@ def commands() -> dict[str, Json]:
     """command.json."""
     minute = replace(USUAL, expires_at_s=AT + 60)
     reset = replace(USUAL, action=Action.RESET_FIRE, expires_at_s=AT + 3600)
+    plain_ones = [
+        (name, replace(USUAL, action=action))
+        for name, action in (
+            ("release", Action.RELEASE),
+            ("reboot", Action.REBOOT),
+            ("refresh", Action.REFRESH),
+            ("snapshot", Action.SNAPSHOT),
+        )
+    ]
+    modes = [
+        ("mode unlocked for two hours", USUAL_MODE),
+        ("mode locked until the command ends", replace(USUAL_MODE, mode=DoorMode.LOCKED, hold_s=None)),
+        ("mode blocked for twelve hours", replace(USUAL_MODE, mode=DoorMode.BLOCKED, hold_s=43_200)),
+        ("mode that may come for an hour and lasts a second", replace(USUAL_MODE, expires_at_s=AT + 3600, hold_s=1)),
+    ]
     exp = "command.exp"
     faults: list[tuple[str, Entries, WireReason, str]] = [
         ("unlock that holds for 61 s", {5: num(AT + 61)}, WireReason.OUT_OF_RANGE, exp),
@@ -76,11 +94,23 @@ def commands() -> dict[str, Json]:
         ("target in upper case", {2: text("Main")}, WireReason.WRONG_ALPHABET, "command.target"),
         ("target of 33 characters", {2: text("d" * 33)}, WireReason.OUT_OF_RANGE, "command.target"),
         ("action 0", {3: num(0)}, WireReason.UNKNOWN_VALUE, "command.action"),
-        ("action 3", {3: num(3)}, WireReason.UNKNOWN_VALUE, "command.action"),
+        ("action 8", {3: num(8)}, WireReason.UNKNOWN_VALUE, "command.action"),
         ("action true", {3: TRUE}, WireReason.WRONG_TYPE, "command.action"),
         ("counter negative", {6: num(-1)}, WireReason.OUT_OF_RANGE, "command.counter"),
         ("counter missing", {6: None}, WireReason.MISSING_FIELD, "command.counter"),
-        ("member added", {7: NULL}, WireReason.UNKNOWN_FIELD, "command"),
+        ("member added", {9: NULL}, WireReason.UNKNOWN_FIELD, "command"),
+        ("unlock with a mode", {7: num(1)}, WireReason.UNKNOWN_FIELD, "command"),
+        ("unlock with a hold", {8: num(60)}, WireReason.UNKNOWN_FIELD, "command"),
+        ("release with a mode", {3: num(4), 7: num(1)}, WireReason.UNKNOWN_FIELD, "command"),
+        ("mode of none", {3: num(3)}, WireReason.MISSING_FIELD, "command.mode"),
+        ("mode of none with a hold", {3: num(3), 8: num(60)}, WireReason.MISSING_FIELD, "command.mode"),
+        ("mode locked down", {3: num(3), 7: num(3)}, WireReason.UNKNOWN_VALUE, "command.mode"),
+        ("mode 4", {3: num(3), 7: num(4)}, WireReason.UNKNOWN_VALUE, "command.mode"),
+        ("mode false", {3: num(3), 7: FALSE}, WireReason.WRONG_TYPE, "command.mode"),
+        ("hold of nothing", {3: num(3), 7: num(1), 8: num(0)}, WireReason.OUT_OF_RANGE, "command.hold"),
+        ("hold of 43201 s", {3: num(3), 7: num(1), 8: num(43_201)}, WireReason.OUT_OF_RANGE, "command.hold"),
+        ("hold of null", {3: num(3), 7: num(1), 8: NULL}, WireReason.WRONG_TYPE, "command.hold"),
+        ("mode that holds for 3601 s", {3: num(3), 5: num(AT + 3601), 7: num(1)}, WireReason.OUT_OF_RANGE, exp),
     ]
     good = seal_command(USUAL, COMMAND)
     as_pass = _command(aad=ExternalAad.PASS)
@@ -88,6 +118,7 @@ def commands() -> dict[str, Json]:
         accepted("unlock for 30 s", good, plain(USUAL), **KEY),
         accepted("unlock that holds for 60 s", seal_command(minute, COMMAND), plain(minute), **KEY),
         accepted("reset that holds for 3600 s", seal_command(reset, COMMAND), plain(reset), **KEY),
+        *(accepted(name, seal_command(each, COMMAND), plain(each), **KEY) for name, each in (*modes, *plain_ones)),
         *(refused(name, _command(changes), reason, field, **KEY) for name, changes, reason, field in faults),
         refused("signed by a stranger", _command(signer=STRANGER), WireReason.SIGNATURE_INVALID, "command", **KEY),
         refused("signed as a pass", as_pass, WireReason.SIGNATURE_INVALID, "command", **KEY),
