@@ -7,14 +7,13 @@ Must not: believe a number to mean more than a hint; only signed documents decid
 import json
 from typing import Final, NoReturn
 
-from sync.ports import Reason, UplinkError, Versions
+from sync.ports import Reason, UplinkError
 from wire.codec import MAX_UINT
 from wire.status_list import MAX_LIST_ID
+from wire.versions import MAX_STATUS_LISTS, Versions
 
 MAX_ANSWER_BYTES: Final = 64 * 1024
 """Largest JSON answer: the versions of 256 status lists take about 5 kB."""
-MAX_STATUS_LISTS: Final = 256
-"""They travel in the next question's address as well, which servers bound at 8 kB."""
 _MAX_DETAIL: Final = 300
 _MAX_DIGITS: Final = 6
 
@@ -22,6 +21,8 @@ _REASONS: Final = {
     "SEQUENCE_GAP": Reason.SEQUENCE_GAP,
     "CHAIN_BROKEN": Reason.CHAIN_BROKEN,
     "EPOCH_CLOSED": Reason.EPOCH_CLOSED,
+    "EPOCH_UNEXPECTED": Reason.QUARANTINED,
+    "DEVICE_QUARANTINED": Reason.QUARANTINED,
     "DEVICE_CERTIFICATE_REQUIRED": Reason.NOT_ENROLLED,
     "DEVICE_CERTIFICATE_UNKNOWN": Reason.NOT_ENROLLED,
     "DEVICE_REVOKED": Reason.NOT_ENROLLED,
@@ -32,9 +33,16 @@ _UNKNOWN_CALLER: Final = frozenset({401, 403})
 _REMEDIES: Final = {
     Reason.SEQUENCE_GAP: "they are sent again from there",
     Reason.CHAIN_BROKEN: (
-        "look for a copied memory card: two doors may be writing under one identity; enrol one of them anew"
+        "look for a copied memory card: two doors may be writing under one identity; enrol one of them anew, or start"
+        " a new journal here (doorward edge new-journal), then have the cloud's operator release this device"
     ),
-    Reason.EPOCH_CLOSED: "this device was enrolled or re-imaged elsewhere; enrol it anew with a new claim code",
+    Reason.EPOCH_CLOSED: (
+        "this device was re-imaged elsewhere; start a new journal here (doorward edge new-journal) or enrol it anew"
+    ),
+    Reason.QUARANTINED: (
+        "ask the cloud's operator to look at this device and release it (doorward cloud devices, doorward cloud"
+        " release); it keeps its events and works on"
+    ),
     Reason.NOT_ENROLLED: (
         "enrol the door again with a new claim code (doorward provision door); it keeps working offline"
     ),

@@ -21,6 +21,7 @@ from sync.ports import (
 )
 from sync.pull import PullLoop
 from sync.push import PushLoop, PushParts
+from sync.tasks import end
 from wire.keys import Signer
 
 
@@ -78,11 +79,15 @@ class SyncEngine:
         self._pull_health = LoopHealth(Direction.PULL, surroundings, notices)
         parts = PushParts(journal, materials, uplink, signer, signed_time, surroundings)
         self.push = PushLoop(parts, self._push_health)
-        self.pull = PullLoop(materials, uplink, surroundings, self._pull_health)
+        self.pull = PullLoop(materials, uplink, surroundings, self._pull_health, self.push.crowd)
 
     def wake(self) -> None:
         """Say that the journal has grown; returns at once, may be called any number of times."""
         self.push.wake()
+
+    def refresh(self) -> None:
+        """Have the cloud asked at once what is new; returns at once, may be called any number of times."""
+        self.pull.refresh()
 
     async def run(self) -> None:
         """Synchronise until cancelled.
@@ -91,8 +96,14 @@ class SyncEngine:
             ExceptionGroup: something failed that is no fault of synchronisation (a defect).
         """
         async with asyncio.TaskGroup() as loops:
-            loops.create_task(self.push.run(), name="sync-push")
-            loops.create_task(self.pull.run(), name="sync-pull")
+            running = (
+                loops.create_task(self.push.run(), name="sync-push"),
+                loops.create_task(self.pull.run(), name="sync-pull"),
+            )
+            try:
+                await asyncio.wait(running, return_when=asyncio.FIRST_EXCEPTION)
+            finally:
+                await end(running)
 
     async def status(self) -> SyncStatus:
         """Tell how synchronisation stands now."""

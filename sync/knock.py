@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 import httpx
 
 from sync.ports import Reason, UplinkError
-from sync.refusals import ENROL_AGAIN, causes, explain
+from sync.refusals import ENROL_AGAIN, causes, explain, peer_at
 
 _BROKEN: Final = (ConnectionResetError, BrokenPipeError, ssl.SSLEOFError, httpx.ReadError, httpx.RemoteProtocolError)
 
@@ -38,10 +38,10 @@ def may_be_refusal(error: BaseException) -> bool:
 async def refusal(
     url: str, *, identified: ssl.SSLContext, anonymous: ssl.SSLContext, wait_s: float
 ) -> UplinkError | None:
-    """Give the error when the cloud does not accept this door's certificate, None when that is not the reason.
+    """Give the error when who is there does not accept this door's certificate, None when that is not the reason.
 
     Args:
-        url: of the cloud.
+        url: of the cloud or the broker.
         identified: shows the certificate.
         anonymous: shows none; otherwise alike.
         wait_s: how long a server may take to hang up.
@@ -53,7 +53,8 @@ async def refusal(
         return None
     return UplinkError(
         Reason.TLS_REFUSED,
-        what=f"the cloud at {url} hangs up on this door's certificate: it has expired, or another authority signed it",
+        what=f"the {peer_at(url)} at {url} hangs up on this door's certificate:"
+        " it has expired, or another authority signed it",
         remedy=ENROL_AGAIN,
     )
 

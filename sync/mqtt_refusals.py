@@ -10,19 +10,21 @@ Must not: open connections.
 from typing import Final
 
 import aiomqtt
+from aiomqtt.exceptions import MqttConnectError
 
 from sync.ports import Reason, UplinkError
 from sync.refusals import ENROL_AGAIN, causes, explain
 
-_NOT_AUTHORISED: Final = frozenset({2, 4, 5})
-"""CONNACK codes of MQTT 3.1.1 §3.2.2.3: identifier rejected, bad user name, not authorised."""
+_NOT_AUTHORISED: Final = frozenset({2, 4, 5, 133, 134, 135})
+"""CONNACK codes of MQTT 3.1.1 §3.2.2.3: identifier rejected, bad user name, not authorised; then as the library gives
+them, which are MQTT 5's for the same. Any other error's numbers are the library's own and mean something else."""
 _AGAIN: Final = "the door keeps working and tries again by itself"
 
 
 def explain_mqtt(error: aiomqtt.MqttError | OSError, url: str) -> UplinkError:
     """Translate a failed exchange with the broker at `url`."""
     for cause in causes(error):
-        if isinstance(cause, aiomqtt.MqttCodeError) and cause.rc in _NOT_AUTHORISED:
+        if isinstance(cause, MqttConnectError) and getattr(cause.rc, "value", cause.rc) in _NOT_AUTHORISED:
             what = f"the broker at {url} does not let this door in"
             return UplinkError(Reason.NOT_ENROLLED, what=what, remedy=ENROL_AGAIN)
     return explain(error, url)

@@ -41,10 +41,15 @@ class Outbox:
     limit: int = SMALL_RUN_EVENTS
     rewound_to: int | None = None
 
-    def next_run(self, marks: Marks) -> Run | None:
-        """Give the run to send now, None when the cloud has everything."""
+    def next_run(self, marks: Marks, *, bearable: int = LARGE_RUN_EVENTS) -> Run | None:
+        """Give the run to send now, None when the cloud has everything.
+
+        Args:
+            marks: how far journal and cloud are.
+            bearable: most events that the way to the cloud bears at once.
+        """
         after = marks.durable if self.rewound_to is None else min(self.rewound_to, marks.durable)
-        return Run(after, self.limit) if after < marks.last else None
+        return Run(after, min(self.limit, bearable)) if after < marks.last else None
 
     def probe(self, marks: Marks) -> Run | None:
         """Give the newest event again, None when there is none.

@@ -44,6 +44,10 @@ class PullPace:
         """Note an answer."""
         return PullPace(0, 0) if self.quick_left == 0 else PullPace(self.quick_left - 1, self.cut)
 
+    def hurried(self) -> "PullPace":
+        """Make the next question a quick one."""
+        return PullPace(max(1, self.quick_left), self.cut)
+
     def broke(self) -> "PullPace":
         """Note a question without answer."""
         if self.quick_left > 0:

@@ -15,6 +15,7 @@ from typing import Protocol
 from wire.batch import Acknowledgement
 from wire.names import DeviceId
 from wire.trust import TrustBundle
+from wire.versions import Versions
 
 
 @unique
@@ -30,6 +31,7 @@ class Reason(Enum):
     SEQUENCE_GAP = "sequence_gap"  # the cloud lacks earlier events; `durable` says up to where it has them
     CHAIN_BROKEN = "chain_broken"  # the events do not follow those that the cloud holds
     EPOCH_CLOSED = "epoch_closed"  # a later journal of this device has replaced this one
+    QUARANTINED = "quarantined"  # the cloud stores nothing of this device until an operator has decided
     BUSY = "busy"  # come back later; `retry_after_s` may say when
     CLOSED = "closed"  # used after aclose()
     NO_TRUST = "no_trust"  # no trust bundle yet: an acknowledgement cannot be checked
@@ -112,30 +114,13 @@ class Marks:
 
     Attributes:
         durable: the cloud has committed all events up to here.
-        backed_up: and has them in a backup up to here; only these may be deleted.
+        backed_up: and has them in a backup up to here; these may be deleted.
         last: the newest event.
     """
 
     durable: int
     backed_up: int
     last: int
-
-
-@dataclass(frozen=True, slots=True)
-class Versions:
-    """Which signed documents one side has.
-
-    Attributes:
-        trust, policy, roster: versions, 0 for none.
-        status: status list -> sequence number.
-        commands: the highest counter of a command: of those that still hold (cloud), that was taken (door).
-    """
-
-    trust: int
-    policy: int
-    status: Mapping[int, int]
-    roster: int = 0
-    commands: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,7 +178,8 @@ class Journal(Protocol):
         """Take over a verified acknowledgement; committed on return.
 
         The durable mark becomes the one named, lower than before if the cloud was restored, but never below what
-        was deleted. Only events up to `backed_up` (and up to `durable`) may be deleted.
+        was deleted. Events up to `backed_up` may be deleted; those up to `durable` only as the last resort, when the
+        journal holds more than it may, the oldest first.
 
         Raises:
             JournalMismatch: the head named is not this journal's own at `durable`; nothing has changed.
@@ -265,7 +251,7 @@ class SignedTime(Protocol):
     def signed_time(self, *, issued_at_ms: int, uncertainty_ms: int) -> None:
         """Learn that the cloud's clock showed `issued_at_ms` (Unix) at most `uncertainty_ms` ago.
 
-        Called after each verified acknowledgement that covers the batch it answers.
+        Called after each verified acknowledgement that the cloud gave itself and that covers the batch it answers.
         """
         ...
 
@@ -273,8 +259,29 @@ class SignedTime(Protocol):
 class Uplink(Protocol):
     """The way to the cloud. Every call has a deadline of its own and raises nothing but UplinkError."""
 
+    @property
+    def bearable_events(self) -> int:
+        """How many events the next batch may have on the way that it would take now."""
+        ...
+
+    @property
+    def direct(self) -> bool:
+        """Whether the last batch was answered by the cloud itself: nobody on the way could repeat an old answer."""
+        ...
+
     async def send_batch(self, data: bytes) -> bytes:
         """Deliver a signed batch and give the acknowledgement's bytes, unverified."""
+        ...
+
+    def doubt(self) -> None:
+        """Learn that the cloud itself is to be heard: after a refusal, say, or an acknowledgement that did not verify.
+
+        Where there are two ways to the cloud, the next batch takes the one on which nobody can answer in its name.
+        """
+        ...
+
+    async def report(self, data: bytes) -> None:
+        """Send a report of health, as well as can be: a lost one costs nothing."""
         ...
 
     async def fetch(
@@ -291,7 +298,10 @@ class Uplink(Protocol):
         ...
 
     async def changes(self, versions: Versions, *, wait_s: int) -> Versions:
-        """Give the cloud's versions at once when they differ from `versions`, else after `wait_s` seconds."""
+        """Give the cloud's versions at once when they differ from `versions`, else after `wait_s` seconds.
+
+        Where changes are announced it may take some minutes instead. The answer is the cloud's own either way.
+        """
         ...
 
     async def aclose(self) -> None:
@@ -325,10 +335,11 @@ class Surroundings(Protocol):
 
 @unique
 class Direction(Enum):
-    """Which of the two loops."""
+    """What a notice is about: one of the two loops, or the way through the broker."""
 
     PUSH = "push"  # events up
     PULL = "pull"  # trust, commands, status lists, policy and roster down
+    BROKER = "broker"  # which way batches take
 
 
 @dataclass(frozen=True, slots=True)
@@ -336,8 +347,8 @@ class Notice:
     """Something that the technician's log shows.
 
     Attributes:
-        direction: the loop it comes from.
-        reason: the fault, None when the loop works again.
+        direction: where it comes from.
+        reason: the fault, None when all is well again.
         sentence: what happened and what to do, for people.
     """
 

@@ -5,11 +5,13 @@ policy, then the roster; one that is refused leaves the old one in force and doe
 Must not: verify or keep a document itself; stop for any fault of the cloud.
 """
 
-from collections.abc import Awaitable, Callable
+import asyncio
+from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Final
 
+from sync.hints import with_taken_commands
 from sync.loop import LoopHealth
 from sync.pace import PullPace
 from sync.ports import (
@@ -21,8 +23,8 @@ from sync.ports import (
     SyncError,
     Uplink,
     UplinkError,
-    Versions,
 )
+from sync.tasks import end
 from wire.command_list import MAX_COMMAND_LIST_BYTES
 from wire.errors import WireError
 from wire.messages import (
@@ -38,6 +40,7 @@ from wire.policy import MAX_POLICY_BYTES
 from wire.roster import MAX_ROSTER_BYTES
 from wire.status_list import MAX_TOKEN_BYTES
 from wire.trust import MAX_BUNDLE_BYTES
+from wire.versions import Versions
 
 _SPECIFIC: Final = frozenset({Reason.REFUSED, Reason.UNREADABLE})
 """Faults of one document; after any other the connection itself is in doubt, and asking on would only wait."""
@@ -70,26 +73,48 @@ class PullLoop:
         uplink: the way to the cloud.
         surroundings: clocks and waiting.
         health: keeps the loop's status.
+        crowd: is called when others may have learned the same at the same moment, before it is fetched.
     """
 
-    def __init__(self, materials: Materials, uplink: Uplink, surroundings: Surroundings, health: LoopHealth) -> None:
+    def __init__(
+        self,
+        materials: Materials,
+        uplink: Uplink,
+        surroundings: Surroundings,
+        health: LoopHealth,
+        crowd: Callable[[], None],
+    ) -> None:
+        self._crowd = crowd
         self._materials = materials
         self._uplink = uplink
         self._surroundings = surroundings
         self._health = health
         self._pace = PullPace()
+        self._refresh = asyncio.Event()
+
+    def refresh(self) -> None:
+        """Have the cloud asked at once, by a quick question, whatever the loop waits for."""
+        self._refresh.set()
 
     async def run(self) -> None:
         """Ask for ever; ends by cancellation, or with a fault that is not one of synchronisation."""
         while True:
-            await self._surroundings.sleep(await self.step())
+            await self._surroundings.wait_for(self._refresh, await self.step())
 
     async def step(self) -> float:
         """Ask once, fetch what is new, and give the seconds to wait before asking again."""
+        if self._refresh.is_set():
+            self._refresh.clear()
+            self._pace = self._pace.hurried()
         before, asked_s = self._materials.versions(), self._pace.wait_s
         started_ms = self._surroundings.monotonic_ms()
         try:
             offered = await self._ask(before, asked_s)
+            if offered is None:
+                return 0.0
+            # A quick question is a door's own; what ends a long one is told to many. A command is for few.
+            if asked_s and replace(offered, commands=before.commands) != before:
+                self._crowd()
             await self._update(before, offered)
         except SyncError as error:
             return self._health.failed(error)
@@ -97,15 +122,27 @@ class PullLoop:
         elapsed_s = (self._surroundings.monotonic_ms() - started_ms) / 1000
         return self._pace.pause_s(asked_s=asked_s, changed=offered != before, elapsed_s=elapsed_s)
 
-    async def _ask(self, held: Versions, wait_s: int) -> Versions:
+    async def _ask(self, held: Versions, wait_s: int) -> Versions | None:
+        """Ask what there is; None when a long question was given up for a quick one."""
+        asking = self._uplink.changes(held, wait_s=wait_s)
         try:
-            offered = await self._uplink.changes(held, wait_s=wait_s)
+            offered = await (self._unless_refreshed(asking) if wait_s else asking)
         except UplinkError:
             self._pace = self._pace.broke()
             raise
+        if offered is None:
+            return None
         self._pace = self._pace.answered()
-        # Commands are no document: what was taken stays taken, and the cloud tells of those that still hold.
-        return replace(offered, commands=max(offered.commands, held.commands))
+        return with_taken_commands(offered, held)
+
+    async def _unless_refreshed(self, asking: Coroutine[None, None, Versions]) -> Versions | None:
+        """Wait for an answer, or for the order to ask anew, which ends the question."""
+        question, hurry = asyncio.ensure_future(asking), asyncio.ensure_future(self._refresh.wait())
+        try:
+            await asyncio.wait((question, hurry), return_when=asyncio.FIRST_COMPLETED)
+            return question.result() if question.done() else None
+        finally:
+            await end((question, hurry))
 
     async def _update(self, held: Versions, offered: Versions) -> None:
         faults: list[SyncError] = []

@@ -27,7 +27,12 @@ from wire.errors import WireError
 from wire.keys import Signer
 
 PROBE_S: Final = 900.0
-"""How long a quiet door leaves the cloud alone: 1,000 doors then cost about one small request a second."""
+"""How long a door goes without hearing the cloud itself: 1,000 doors then cost about one small request a second."""
+UNHEARD_S: Final = 60.0
+"""After which it is tried again to hear the cloud itself, should it not be reached."""
+CROWD_FIRST_S: Final = 1.0
+CROWD_LAST_S: Final = 3.0
+"""When many doors have something new at the same moment, the cloud answers their fetches first, their events then."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +73,8 @@ class PushLoop:
         self._outbox = Outbox()
         self._woken = asyncio.Event()
         self._probe_due = False
+        self._unheard_ms = 0  # when the cloud itself is to be heard again; a broker could repeat an old answer
+        self._crowd_until_ms = 0
 
     def wake(self) -> None:
         """Say that the journal has grown; returns at once, may be called any number of times."""
@@ -77,6 +84,12 @@ class PushLoop:
         """Ask the cloud at the next step how far it has come, even when there is nothing new to send."""
         self._probe_due = True
 
+    def crowd(self) -> None:
+        """Learn that all doors of the institution may be about to fetch and tell the same; hold back for a moment."""
+        around = self._parts.surroundings
+        wait_s = CROWD_FIRST_S + (CROWD_LAST_S - CROWD_FIRST_S) * around.fraction()
+        self._crowd_until_ms = around.monotonic_ms() + round(wait_s * 1000)
+
     async def run(self) -> None:
         """Send for ever; ends by cancellation, or with a fault that is not one of synchronisation."""
         while True:
@@ -85,13 +98,16 @@ class PushLoop:
                 await self._parts.surroundings.sleep(pause.seconds)
             elif not await self._parts.surroundings.wait_for(self._woken, pause.seconds):
                 self.probe()
+            elif (left_ms := self._crowd_until_ms - self._parts.surroundings.monotonic_ms()) > 0:
+                await self._parts.surroundings.sleep(left_ms / 1000)
 
     async def step(self) -> Pause:
         """Do one exchange if there is something to send, and give what to wait for then."""
         self._woken.clear()
         try:
+            self._hear_the_cloud_itself()
             marks = await self._parts.journal.marks()
-            run = self._outbox.next_run(marks) or self._take_probe(marks)
+            run = self._outbox.next_run(marks, bearable=self._parts.uplink.bearable_events) or self._take_probe(marks)
             events = [] if run is None else await self._parts.journal.events_after(run.after, run.limit)
             if run is None or (run.probe and not events):
                 return _QUIET
@@ -103,11 +119,20 @@ class PushLoop:
         self._health.succeeded()
         return _AT_ONCE
 
+    def _hear_the_cloud_itself(self) -> None:
+        """Go past whoever could answer for the cloud, from time to time: its time and its state are learned so."""
+        now_ms = self._parts.surroundings.monotonic_ms()
+        if self._probe_due or now_ms >= self._unheard_ms:
+            self._parts.uplink.doubt()
+            self._unheard_ms = now_ms + round(UNHEARD_S * 1000)
+
     def _take_probe(self, marks: Marks) -> Run | None:
         due, self._probe_due = self._probe_due, False
         return self._outbox.probe(marks) if due else None
 
     def _note_failure(self, error: SyncError) -> None:
+        if not self._parts.uplink.direct:
+            self._parts.uplink.doubt()
         self._outbox = self._outbox.failed()
         if isinstance(error, UplinkError) and error.durable is not None:
             self._outbox = self._outbox.rewound(error.durable)
@@ -122,7 +147,9 @@ class PushLoop:
         found = self._verify(answer, last=max(marks.last, last))
         await self._parts.journal.acknowledge(found)
         self._outbox = self._outbox.acknowledged()
-        if found.durable >= first:
+        if self._parts.uplink.direct:
+            self._unheard_ms = started_ms + round(PROBE_S * 1000)
+        if self._parts.uplink.direct and found.durable >= first:
             # An acknowledgement that does not reach its batch may be an old one, and its time with it.
             self._parts.signed_time.signed_time(issued_at_ms=found.issued_at_ms, uncertainty_ms=round_trip_ms)
         if found.durable < last and found.durable <= marks.durable:

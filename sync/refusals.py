@@ -23,7 +23,7 @@ _WRONG_NAME: Final = frozenset({62, 64})
 _WRONG_PURPOSE: Final = 26
 
 ENROL_AGAIN: Final = "enrol the door again with a new claim code (doorward provision door); it keeps working offline"
-_SET_CLOCK: Final = "set this machine's clock (timedatectl); if it is right, the cloud's certificate is due for renewal"
+_SET_CLOCK: Final = "set this machine's clock (timedatectl); if it is right, that certificate is due for renewal"
 
 _ALERTS: Final = {
     "CERTIFICATE_EXPIRED": "says that this door's certificate has expired",
@@ -39,7 +39,7 @@ _NOT_TLS: Final = frozenset({"WRONG_VERSION_NUMBER", "HTTP_REQUEST", "RECORD_LAY
 
 
 def explain(error: Exception, url: str) -> UplinkError:
-    """Translate a failed exchange with the cloud at `url`."""
+    """Translate a failed exchange with the cloud at `url`, or with the broker (mqtts)."""
     for cause in causes(error):
         if isinstance(cause, ssl.SSLCertVerificationError):
             return _distrusted(cause.verify_code, url)
@@ -49,18 +49,23 @@ def explain(error: Exception, url: str) -> UplinkError:
         return late(url)
     return UplinkError(
         Reason.UNREACHABLE,
-        what=f"the cloud at {url} cannot be reached ({_innermost(error)})",
+        what=f"the {peer_at(url)} at {url} cannot be reached ({_innermost(error)})",
         remedy="check cable, network and address; the door keeps working and tries again by itself",
     )
 
 
 def late(url: str) -> UplinkError:
-    """Make the error for a cloud that does not answer in time."""
+    """Make the error for a cloud or broker that does not answer in time."""
     return UplinkError(
         Reason.DEADLINE,
-        what=f"the cloud at {url} does not answer in time",
+        what=f"the {peer_at(url)} at {url} does not answer in time",
         remedy="check the network for loss or a proxy; the door keeps working and tries again by itself",
     )
+
+
+def peer_at(url: str) -> str:
+    """Name who is at an address."""
+    return "broker" if url.startswith("mqtts:") else "cloud"
 
 
 def causes(error: BaseException) -> Iterator[BaseException]:
@@ -82,36 +87,41 @@ def _innermost(error: BaseException) -> str:
 
 
 def _distrusted(code: int, url: str) -> UplinkError:
+    peer = peer_at(url)
     if code in (_NOT_YET_VALID, _EXPIRED):
         state = "is not valid yet" if code == _NOT_YET_VALID else "has expired"
-        what, remedy = f"by this machine's clock the certificate of the cloud at {url} {state}", _SET_CLOCK
+        what, remedy = f"by this machine's clock the certificate of the {peer} at {url} {state}", _SET_CLOCK
     elif code in _WRONG_NAME:
-        what = f"the certificate of the cloud is not for the address {url}"
+        what = f"the certificate of the {peer} is not for the address {url}"
         remedy = "use an address that the certificate names, or add this one in the cloud (DOORWARD_CLOUD_NAMES)"
     elif code in _UNKNOWN_ISSUER:
-        what = f"the server at {url} is not the cloud that this door was enrolled with"
+        whose = "the cloud" if peer == "cloud" else "a broker of the cloud"
+        what = f"the server at {url} is not {whose} that this door was enrolled with"
         remedy = "check the address and whether a proxy opens TLS on the way; if the cloud is new, enrol the door again"
     elif code == _WRONG_PURPOSE:
-        what = f"the server at {url} shows a door's certificate, not the cloud's"
+        what = f"the server at {url} shows a door's certificate, not the {peer}'s"
         remedy = "find out who answers at this address: another device may pose as the cloud"
     else:
-        what = f"the certificate of the cloud at {url} does not verify (code {code})"
+        what = f"the certificate of the {peer} at {url} does not verify (code {code})"
         remedy = "check the address; if it is right, ask the cloud's operator"
     return UplinkError(Reason.TLS_REFUSED, what=what, remedy=remedy)
 
 
 def _refused(openssl_reason: str, url: str) -> UplinkError:
+    peer = peer_at(url)
     for name, meaning in _ALERTS.items():
         if openssl_reason.endswith(name):
-            return UplinkError(Reason.TLS_REFUSED, what=f"the cloud at {url} {meaning}", remedy=ENROL_AGAIN)
+            return UplinkError(Reason.TLS_REFUSED, what=f"the {peer} at {url} {meaning}", remedy=ENROL_AGAIN)
     if openssl_reason in _NOT_TLS:
         return UplinkError(
             Reason.TLS_REFUSED,
             what=f"the server at {url} does not speak TLS",
-            remedy="use the address of the cloud's device listener, not of its web pages",
+            remedy="use the broker's port for TLS, 8883 as a rule"
+            if peer == "broker"
+            else "use the address of the cloud's device listener, not of its web pages",
         )
     return UplinkError(
         Reason.TLS_REFUSED,
-        what=f"the cloud at {url} and this door agree on no secure connection ({openssl_reason.lower()})",
+        what=f"the {peer} at {url} and this door agree on no secure connection ({openssl_reason.lower()})",
         remedy="check the address; if it is right, ask the cloud's operator which TLS versions it speaks",
     )
