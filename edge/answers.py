@@ -54,6 +54,8 @@ class Answers:
                 "first": marks.first,
                 "last": marks.last,
                 "durable": marks.durable,
+                "backed_up": marks.backed_up,
+                "only_in_cloud": marks.only_in_cloud,
                 "alarmed": self.store.alarmed,
                 "recording": self.controller.recording,
             },
@@ -97,9 +99,9 @@ class Answers:
 
 
 def _plain_inputs(each: AttendedInputs) -> dict[str, Json]:
-    """Give how the inputs at one address stand; a fault ends with what a person does about it."""
+    """Give how the inputs at one address stand, and which wires are taken from there."""
     wires: list[Json] = [line.value for line in InputLine if line in each.lines]
-    return {"id": each.id, "url": each.url, "wires": wires, "state": each.state.value, "fault": each.fault or None}
+    return {"id": each.id, "url": each.url, "wires": wires, **_plain_attended(each)}
 
 
 def _plain_reader(each: ReaderConfig, attended: Attended[Reader]) -> dict[str, Json]:
@@ -113,7 +115,7 @@ def _plain_display(each: DisplayConfig, attended: Attended[Display]) -> dict[str
     return {"id": each.id, "url": each.url, "readers": readers, **_plain_attended(attended)}
 
 
-def _plain_attended(attended: Attended[Reader] | Attended[Display]) -> dict[str, Json]:
+def _plain_attended(attended: Attended[Reader] | Attended[Display] | AttendedInputs) -> dict[str, Json]:
     """Give whether a device is there, and why not; the sentence ends with what a person does about it."""
     error = attended.error
     return {

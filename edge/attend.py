@@ -156,7 +156,7 @@ class AttendedInputs:
         url: the address.
         lines: the wires that are taken from there; what it tells of others is not heard.
         opener: opens the device; raises InputsError.
-        fault: why they are lost; empty when they are not.
+        error: why they are lost; None when they are not.
     """
 
     id: str
@@ -165,7 +165,7 @@ class AttendedInputs:
     opener: Callable[[], Inputs]
     pace: Pace = Pace()
     state: DeviceState = DeviceState.OPENING
-    fault: str = ""
+    error: PortError | None = None
     _opened: Inputs | None = None
 
     def open(self) -> Inputs:
@@ -220,17 +220,16 @@ async def _hear(controller: Controller, attended: AttendedInputs) -> None:
 def _take(controller: Controller, attended: AttendedInputs, change: InputChange) -> None:
     if attended.state is DeviceState.LOST:
         controller.feed(Noted(EventKind.INPUTS_RESTORED, attended.id))
-    attended.state, attended.fault = DeviceState.OPEN, ""
+    attended.state, attended.error = DeviceState.OPEN, None
     if change.line in attended.lines:
         controller.feed(LineChanged(change.line, change.state))
 
 
 def _lose(controller: Controller, attended: AttendedInputs, error: PortError) -> None:
     _log.error("inputs_lost", inputs=attended.id, reason=error.reason.value, sentence=str(error))
-    attended.fault = str(error)
     if attended.state is not DeviceState.LOST:
         controller.feed(Noted(EventKind.INPUTS_LOST, attended.id))
         for line in InputLine:  # also an exit button that was pressed: nobody would see it let go
             if line in attended.lines:
                 controller.feed(LineChanged(line, LineState.UNKNOWN))
-    attended.state = DeviceState.LOST
+    attended.state, attended.error = DeviceState.LOST, error

@@ -9,7 +9,7 @@ import tomllib
 from pathlib import Path
 from typing import Final
 
-from edge.config_reading import Reading
+from edge.config_reading import Reading, is_broker_url
 from edge.config_text import render_config
 from edge.config_types import (
     JOURNAL_MAX_EVENTS,
@@ -43,6 +43,7 @@ __all__ = [
     "Problem",
     "ReaderConfig",
     "SnapshotsConfig",
+    "is_broker_url",
     "load_config",
     "render_config",
 ]

@@ -134,6 +134,13 @@ class Reading:
             expected="https://, a host and perhaps a port, nothing else",
             example="https://cloud.example:8443",
         )
+        broker = table.text(
+            "broker",
+            is_broker_url,
+            expected="mqtts://, a host and perhaps a port, nothing else; leave the key out for HTTPS alone",
+            example="mqtts://cloud.example:8883",
+            default="",
+        )
         files: list[Path | None] = []
         for key, usual in (("certificate", "device.crt"), ("key", "device.key"), ("ca", "ca.crt")):
             path = table.path(key, self._folder, example=usual, default=usual)
@@ -144,7 +151,7 @@ class Reading:
         found = _all(files)
         if url is None or found is None:
             return None
-        return CloudConfig(url=url, certificate=found[0], key=found[1], ca=found[2])
+        return CloudConfig(url=url, certificate=found[0], key=found[1], ca=found[2], broker=broker or None)
 
     def _readers(self, schemes: Collection[str] | None, lock: AddressConfig | None) -> tuple[ReaderConfig, ...]:
         readers: list[ReaderConfig] = []
@@ -273,13 +280,23 @@ def _is_slug(value: str) -> bool:
 
 
 def _is_cloud_url(value: str) -> bool:
-    """Tell an https address without path, query or password from anything else."""
+    return _is_bare_url(value, "https")
+
+
+def _is_bare_url(value: str, scheme: str) -> bool:
+    """Tell an address without path, query or password from anything else."""
     try:
         parts = urlsplit(value)
         bare = not (parts.path.strip("/") or parts.query or parts.fragment or parts.username or parts.password)
-        return parts.scheme == "https" and bool(parts.hostname) and parts.port != 0 and bare
+        (parts.hostname or "").encode("idna")  # as looking it up does; UnicodeError is a ValueError
+        return parts.scheme == scheme and bool(parts.hostname) and parts.port != 0 and bare
     except ValueError:
         return False
+
+
+def is_broker_url(value: str) -> bool:
+    """Tell the address of a broker, mqtts://host or mqtts://host:port, from anything else."""
+    return _is_bare_url(value, "mqtts")
 
 
 def _is_simulated(url: str) -> bool:

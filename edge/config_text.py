@@ -65,7 +65,8 @@ def _section(header: str, comment: str, lines: dict[str, str]) -> str:
 
 
 def _texts(part: DeviceConfig | CloudConfig | ReaderConfig | AddressConfig | DiagnosticsConfig) -> dict[str, str]:
-    return {each.name: _text(getattr(part, each.name)) for each in fields(part)}
+    values = {each.name: getattr(part, each.name) for each in fields(part)}
+    return {name: _text(value) for name, value in values.items() if value is not None}
 
 
 def _text(value: str | Path) -> str:

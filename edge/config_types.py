@@ -46,12 +46,13 @@ class DeviceConfig:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CloudConfig:
-    """Where the cloud is, and the files that prove who asks."""
+    """Where the cloud and its broker (None: HTTPS alone) are, and the files that prove who asks."""
 
     url: str
     certificate: Path
     key: Path
     ca: Path
+    broker: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

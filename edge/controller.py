@@ -17,6 +17,7 @@ from edge.core.admission import takes_barcodes
 from edge.core.companions import MAX_WAITING, find_check
 from edge.core.credential import hide_identifier
 from edge.core.effects import (
+    AskCloud,
     CheckPin,
     CommitCommand,
     CommitGrant,
@@ -26,8 +27,10 @@ from edge.core.effects import (
     Feedback,
     Record,
     ReplayMark,
+    Restart,
     Secure,
     Show,
+    TakePictures,
 )
 from edge.core.memory import Memo
 from edge.core.tap import (
@@ -48,6 +51,7 @@ from edge.core.tap import (
     next_deadline_ms,
 )
 from edge.database import Entry, Journaled
+from edge.errands import Errands
 from edge.pins import PinError, check_pin_in_time
 from edge.ports import InputLine, LineState, Lock, PortError, Reader
 from edge.recorder import Recorder
@@ -109,6 +113,7 @@ class Controller:
         lock: the door's lock.
         readers: by id, for feedback.
         screens: what stands on the displays, for the same.
+        errands: what the daemon does for commands.
         journaled: told of each committed event (sync, diagnostics).
 
     Attributes:
@@ -126,6 +131,7 @@ class Controller:
         readers: Mapping[str, Reader],
         journaled: Callable[[Journaled], None],
         screens: Sequence[Screen] = (),
+        errands: Errands | None = None,
     ) -> None:
         self.state = state
         self._clock = clock
@@ -134,6 +140,7 @@ class Controller:
         self._readers = readers
         self._screens = screens
         self._journaled = journaled
+        self._errands = errands or Errands()
         self._loop = asyncio.get_running_loop()
         self._orders: asyncio.Queue[_Order] = asyncio.Queue(LOCK_ORDERS)
         self._pins: asyncio.Queue[CheckPin] = asyncio.Queue(MAX_WAITING)
@@ -188,6 +195,8 @@ class Controller:
                 self._order(_Order(0, 0))
             case Show(reader, feedback):
                 self._show(reader, feedback)
+            case Restart() | AskCloud() | TakePictures():
+                self._errands.run(effect)
 
     def _append(
         self, draft: EventDraft, memos: tuple[Memo, ...], mark: ReplayMark | None = None
@@ -228,7 +237,7 @@ class Controller:
             self.feed(GrantFailed(effect.grant))
         else:  # the core refuses what comes too late
             self.feed(GrantDurable(effect.grant, journaled.seq))
-            self._tell(journaled)
+            self._loop.call_soon(self._tell, journaled)  # the lock first: nobody at the door waits for a log line
 
     # --- commands and PINs ---------------------------------------------------------------------------------
 

@@ -6,11 +6,11 @@ Must not: decide, parse or retry; it wires.
 
 import asyncio
 import contextlib
-import fcntl
 import secrets
 import signal
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
+from enum import Enum, unique
 from functools import partial
 from pathlib import Path
 from typing import Final
@@ -19,28 +19,41 @@ import structlog
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
+from edge.alone import alone
 from edge.answers import Answers
 from edge.attend import Attended, AttendedInputs, attend_display, attend_inputs, attend_reader
 from edge.clock import Clock, LadderClock, RealSystem, SimulatedClock, monotonic_ms
-from edge.config import DisplayConfig, EdgeConfig
+from edge.config import CloudConfig, DeviceConfig, DisplayConfig, EdgeConfig
 from edge.controller import Controller
 from edge.core.door_state import recalled
 from edge.core.effects import ReplayMark
 from edge.core.memory import MemoKind
+from edge.core.orders import recalled as recalled_orders
 from edge.core.replay import KEEP_MS, ReplayMarks
 from edge.core.tap import Noted, State
 from edge.core.verify import Place
 from edge.database import REPLAY_HORIZON, Identity, Journaled
 from edge.diagnostics import Diagnostics
+from edge.errands import Errands
 from edge.logs import log_as_json
+from edge.machine import measure
 from edge.materials import Materials, read_root
 from edge.ports import Camera, Display, Home, InputLine, InputsError, Lock, Reader, Reason
 from edge.recorder import FLUSHED_EVERY_S
 from edge.report import Json
 from edge.screens import Screen
 from edge.snapshots import Snapshots
-from edge.store import Store, StoreError, StoreReason, open_database
-from edge.synchronise import CommandInlet, HeldMaterials, LoggedNotices, StoreJournal, plain_sync
+from edge.store import JOURNAL_FILE, Store, open_database
+from edge.synchronise import (
+    CommandInlet,
+    HeldMaterials,
+    LoggedNotices,
+    StoreJournal,
+    plain_sync,
+    plain_way,
+    reported,
+)
+from edge.telemetry import Observed, Telemetry
 from edge.upkeep import FLOOR, feed_watchdog, keep_house, recall_known
 from edge.watchdog import notify
 from firmware_adapters.catalogue import (
@@ -52,14 +65,18 @@ from firmware_adapters.catalogue import (
     open_reader,
 )
 from sync.engine import SyncEngine
+from sync.failover import FailoverUplink
 from sync.https_uplink import HttpsUplink, open_https_uplink
+from sync.ports import Uplink
 from sync.surroundings import SystemSurroundings
+from sync.tasks import end
 from wire.errors import WireError, WireReason
+from wire.health import Way
 from wire.keys import P256Signer
-from wire.names import ClockState, DeviceId, DoorId, EventKind
+from wire.names import Action, ClockState, DeviceId, DoorId, EventKind, Tenant
 
 _LOCKS_OUT: Final = (
-    "in the console, give the door an access level that admits at some time, or order that nobody is admitted; until"
+    "in the cloud, give the door an access level that admits at some time, or order that nobody is admitted; until"
     " then the rules it has stay in force, and a door without any admits nobody and lets everybody out"
 )
 
@@ -69,7 +86,20 @@ _log: Final = structlog.get_logger()
 @dataclass(frozen=True, slots=True)
 class _Sync:
     engine: SyncEngine
-    uplink: HttpsUplink
+    uplink: Uplink
+    broker: FailoverUplink | None
+    broker_missing: str | None
+    telemetry: Telemetry
+
+    async def plain(self) -> dict[str, Json]:
+        """Give all that `doorward diag status` tells of it."""
+        way = plain_way(None if self.broker is None else self.broker.status, self.broker_missing)
+        return {**plain_sync(await self.engine.status()), **way, "health": self.telemetry.plain()}
+
+    def works(self) -> list[Coroutine[None, None, None]]:
+        """Give what has to run."""
+        works = [self.engine.run(), self.telemetry.run()]
+        return works if self.broker is None else [*works, self.broker.run()]
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,34 +119,54 @@ class _Parts:
     snapshots: Snapshots
 
 
-def run(config: EdgeConfig) -> None:
-    """Run the daemon of one door until SIGTERM or SIGINT.
+@unique
+class Ending(Enum):
+    """Why the daemon ended."""
+
+    STOPPED = "stopped"
+    RESTART = "restart"
+
+
+def run(config: EdgeConfig) -> Ending:
+    """Run the daemon of one door until SIGTERM or SIGINT, or until a command orders that it is started again.
 
     Raises:
         StoreError, PortError, AdapterError, OSError, WireError: it cannot start; the sentence says what to do.
     """
     log_as_json()
-    asyncio.run(_run_until_signal(config))
+    return asyncio.run(_run_until_signal(config))
 
 
-async def _run_until_signal(config: EdgeConfig) -> None:
+async def _run_until_signal(config: EdgeConfig) -> Ending:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    await serve(config, stop)
+    return await serve(config, stop)
 
 
-async def serve(config: EdgeConfig, stop: asyncio.Event) -> None:
-    """Run the daemon until `stop` is set; raises as `run`."""
-    async with serving(config):
-        await stop.wait()
+async def serve(config: EdgeConfig, stop: asyncio.Event) -> Ending:
+    """Run the daemon until `stop` is set or a command ends it; raises as `run`."""
+    errands = Errands()
+    async with serving(config, errands):
+        waits = [asyncio.ensure_future(event.wait()) for event in (stop, errands.restart)]
+        try:
+            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for each in waits:
+                each.cancel()
+    return Ending.STOPPED if stop.is_set() else Ending.RESTART
 
 
 @contextlib.asynccontextmanager
-async def serving(config: EdgeConfig) -> AsyncIterator[Controller]:
-    """Run the daemon inside the block, which gets its inlet; raises as `run`."""
-    async with _assembled(config) as parts:
+async def serving(config: EdgeConfig, errands: Errands | None = None) -> AsyncIterator[Controller]:
+    """Run the daemon inside the block, which gets its inlet; raises as `run`.
+
+    Args:
+        config: of the door.
+        errands: where it is told that a command ordered a restart; the block ends for it.
+    """
+    async with _assembled(config, errands or Errands()) as parts:
         async with asyncio.TaskGroup() as tasks:
             running = [tasks.create_task(work) for work in _works(parts)]
             await parts.diagnostics.listening.wait()
@@ -126,17 +176,16 @@ async def serving(config: EdgeConfig) -> AsyncIterator[Controller]:
                 yield parts.controller
             finally:
                 notify("STOPPING=1")
-                for task in running:
-                    task.cancel()
+                await end(running)
         parts.controller.feed(Noted(EventKind.STOPPED))
         parts.controller.stop()
 
 
 @contextlib.asynccontextmanager
-async def _assembled(config: EdgeConfig) -> AsyncIterator[_Parts]:
+async def _assembled(config: EdgeConfig, errands: Errands) -> AsyncIterator[_Parts]:
     """Open everything in order; close it in the opposite one, whatever happens."""
     async with contextlib.AsyncExitStack() as stack:
-        stack.enter_context(_alone(config.state_folder))
+        stack.enter_context(alone(config.state_folder))
         store, damaged = _open_store(config)
         stack.push_async_callback(store.aclose)
         lock = open_lock(config.lock.url)
@@ -151,7 +200,7 @@ async def _assembled(config: EdgeConfig) -> AsyncIterator[_Parts]:
         screens = [_screen(config, each) for each in config.displays]
         for screen in screens:
             stack.push_async_callback(screen.display.aclose)
-        parts = await _wire(config, store, lock, readers, inputs, screens)
+        parts = await _wire(config, store, lock, readers, inputs, screens, errands)
         if parts.sync is not None:
             stack.push_async_callback(parts.sync.uplink.aclose)
         if damaged:
@@ -188,27 +237,11 @@ def _home(config: EdgeConfig) -> Home:
     return Home(state_folder=config.state_folder, tenant=device.tenant, site=device.site, door=device.door)
 
 
-@contextlib.contextmanager
-def _alone(folder: Path) -> Iterator[None]:
-    """Hold the folder for this process; the kernel lets go of it whatever way the process ends.
-
-    Raises:
-        StoreError: BUSY, another daemon has it: two writers would break the journal's chain.
-    """
-    with (folder / "daemon.lock").open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            sentence = f"another daemon runs in {folder}; stop it first (systemctl stop doorward-edge)"
-            raise StoreError(StoreReason.BUSY, sentence) from error
-        yield
-
-
 def _open_store(config: EdgeConfig) -> tuple[Store, bool]:
     identity = Identity(
         device=DeviceId(config.device.id), door=DoorId(config.device.door), access_point=config.device.access_point
     )
-    path = config.state_folder / "journal.db"
+    path = config.state_folder / JOURNAL_FILE
     database, aside = open_database(path, identity, new_epoch=secrets.token_bytes(8))
     if aside is not None:
         _log.error("journal_damaged", put_aside=str(aside), remedy="keep the file and send it to support")
@@ -222,41 +255,37 @@ async def _wire(
     readers: dict[str, Reader],
     inputs: Sequence[AttendedInputs],
     screens: Sequence[Screen],
+    errands: Errands,
 ) -> _Parts:
     clock = await _clock(config, store)
     place = Place(tenant=config.device.tenant, site=config.device.site, door=config.device.door)
     cameras = {name: reader for name, reader in readers.items() if isinstance(reader, Camera)}
     snapshots = Snapshots(config.state_folder, store.epoch, cameras=cameras, limits=config.snapshots)
     listeners: list[Diagnostics | Snapshots | SyncEngine] = [snapshots]
-
-    def journaled(event: Journaled) -> None:
-        for listener in listeners:
-            if isinstance(listener, SyncEngine):
-                listener.wake()
-            else:
-                listener.journaled(event)
-
     controller = Controller(
-        State(place=place, replay=await _replay_marks(store), memory=store.recalled, door=recalled(store.recalled)),
+        await _first_state(config, store, place, snapshots),
         clock=clock,
         store=store,
         lock=lock,
         readers=readers,
-        journaled=journaled,
+        journaled=partial(_tell, listeners),
         screens=screens,
+        errands=errands,
     )
     await controller.keep_recording()
     materials = Materials(store, place, read_root(config.state_folder), controller.feed, lambda: _known_s(clock))
-    for fault in await materials.load(config.state_folder):
-        remedy = _LOCKS_OUT if fault.reason is WireReason.LOCKS_OUT else "see `doorward diag status`"
-        _log.error("document_refused", field=fault.field, reason=fault.reason.value, remedy=remedy)
-    taken, *_ = store.recalled.get(MemoKind.COMMAND, b"") or (0,)
-    inlet = CommandInlet(controller.deliver, taken)
-    sync = _synchronisation(config, store, HeldMaterials(materials, inlet), clock)
+    await _load(materials, config.state_folder)
+    held = HeldMaterials(materials, CommandInlet(controller.deliver, _last_command(store)))
     attended = {name: Attended(reader) for name, reader in readers.items()}
-    synchronised = None if sync is None else _plain_sync(sync.engine)
     displays = {screen.display.info.id: Attended(screen.display) for screen in screens}
-    answers = Answers(config, clock, store, controller, materials, attended, inputs, displays, synchronised)
+    measured = partial(measure, config.state_folder)
+    observed = Observed(clock, store, controller, attended, inputs, displays, held.versions, measured)
+    sync = _synchronisation(config, held, observed)
+    told = None if sync is None else sync.plain
+    errands.take_pictures = snapshots.take
+    if sync is not None:
+        errands.ask_cloud = sync.engine.refresh
+    answers = Answers(config, clock, store, controller, materials, attended, inputs, displays, told)
     diagnostics = Diagnostics(
         config.diagnostics.socket, store, answers.status, answers.why, answers.deliver, snapshots.of_events
     )
@@ -274,6 +303,45 @@ async def _wire(
         screens=screens,
         snapshots=snapshots,
     )
+
+
+async def _first_state(config: EdgeConfig, store: Store, place: Place, snapshots: Snapshots) -> State:
+    """Give what a daemon begins with: what its store recalls, and what the door is equipped with."""
+    return State(
+        place=place,
+        replay=await _replay_marks(store),
+        memory=store.recalled,
+        door=recalled(store.recalled),
+        orders=recalled_orders(store.recalled),
+        unequipped=_unequipped(config, snapshots),
+    )
+
+
+def _tell(listeners: Sequence[Diagnostics | Snapshots | SyncEngine], event: Journaled) -> None:
+    for listener in listeners:
+        if isinstance(listener, SyncEngine):
+            listener.wake()
+        else:
+            listener.journaled(event)
+
+
+def _last_command(store: Store) -> int:
+    """Give the counter of the last command that the journal knows."""
+    last, *_ = store.recalled.get(MemoKind.COMMAND, b"") or (0,)
+    return last
+
+
+def _unequipped(config: EdgeConfig, snapshots: Snapshots) -> frozenset[Action]:
+    """Give the commands that nothing at this door can carry out."""
+    lacking = {Action.SNAPSHOT: not snapshots.kept, Action.REFRESH: config.cloud is None}
+    return frozenset(action for action, lacks in lacking.items() if lacks)
+
+
+async def _load(materials: Materials, folder: Path) -> None:
+    """Put the documents in force that are here, and log those that are refused."""
+    for fault in await materials.load(folder):
+        remedy = _LOCKS_OUT if fault.reason is WireReason.LOCKS_OUT else "see `doorward diag status`"
+        _log.error("document_refused", field=fault.field, reason=fault.reason.value, remedy=remedy)
 
 
 async def _clock(config: EdgeConfig, store: Store) -> Clock:
@@ -298,32 +366,56 @@ async def _replay_marks(store: Store) -> ReplayMarks:
     )
 
 
-def _synchronisation(config: EdgeConfig, store: Store, materials: HeldMaterials, clock: Clock) -> _Sync | None:
+def _synchronisation(config: EdgeConfig, materials: HeldMaterials, observed: Observed) -> _Sync | None:
     if config.cloud is None:
         return None
-    uplink = open_https_uplink(
-        url=config.cloud.url, certificate=config.cloud.certificate, key=config.cloud.key, ca=config.cloud.ca
-    )
+    broker, missing = _failover(config.device, config.cloud)
+    uplink = _https(config.cloud) if broker is None else broker
     key = load_pem_private_key(config.cloud.key.read_bytes(), password=None)
     if not isinstance(key, ec.EllipticCurvePrivateKey):
         raise WireError(WireReason.UNKNOWN_ALGORITHM, str(config.cloud.key))
     engine = SyncEngine(
-        journal=StoreJournal(store, DeviceId(config.device.id)),
+        journal=StoreJournal(observed.store, DeviceId(config.device.id)),
         materials=materials,
         uplink=uplink,
         signer=P256Signer(key),
-        signed_time=clock,
+        signed_time=observed.clock,
         surroundings=SystemSurroundings(),
         notices=LoggedNotices(),
     )
-    return _Sync(engine, uplink)
+    telemetry = Telemetry(
+        observed,
+        lambda: Way.HTTPS if broker is None else broker.status.way,
+        partial(reported, uplink),
+        SystemSurroundings().fraction,
+    )
+    return _Sync(engine, uplink, broker, missing, telemetry)
 
 
-def _plain_sync(engine: SyncEngine) -> Callable[[], Awaitable[dict[str, Json]]]:
-    async def plain() -> dict[str, Json]:
-        return plain_sync(await engine.status())
+def _https(cloud: CloudConfig) -> HttpsUplink:
+    return open_https_uplink(url=cloud.url, certificate=cloud.certificate, key=cloud.key, ca=cloud.ca)
 
-    return plain
+
+def _failover(device: DeviceConfig, cloud: CloudConfig) -> tuple[FailoverUplink | None, str | None]:
+    """Join both ways to the cloud; without a broker there is one way, and why, should a broker be named."""
+    if cloud.broker is None:
+        return None, None
+    try:
+        from sync.mqtt_line import MqttLine  # noqa: PLC0415 - an optional package
+        from sync.mqtt_session import Broker  # noqa: PLC0415
+    except ImportError as error:
+        missing = f"the package {error.name} is missing; install it with: pip install 'doorward[mqtt]'"
+        _log.error("broker_unusable", broker=cloud.broker, sentence=missing)
+        return None, missing
+    broker = Broker(
+        url=cloud.broker,
+        tenant=Tenant(device.tenant),
+        device=DeviceId(device.id),
+        certificate=cloud.certificate,
+        key=cloud.key,
+        ca=cloud.ca,
+    )
+    return FailoverUplink(MqttLine(broker), _https(cloud), SystemSurroundings(), LoggedNotices()), None
 
 
 # --- the tasks ---------------------------------------------------------------------------------------------
@@ -340,7 +432,7 @@ def _works(parts: _Parts) -> list[Coroutine[None, None, None]]:
         works += [screen.drive(), attend_display(controller, parts.displays[screen.display.info.id], screen)]
     works += [attend_inputs(controller, each) for each in parts.inputs]
     if parts.sync is not None:
-        works.append(parts.sync.engine.run())
+        works += parts.sync.works()
     return works
 
 

@@ -6,17 +6,17 @@ Must not: be used from two threads; `edge/store.py` owns the one that may.
 """
 
 import sqlite3
-import struct
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
 from typing import Final
 
 from edge.core.effects import EventDraft, ReplayMark
-from edge.core.memory import Memo, MemoKind, Memory
+from edge.core.memory import Memo, Memory
 from edge.core.replay import horizon_of
+from edge.memo_table import memos, remember
 from edge.recording import Kept
 from edge.recording_tables import Checkpoint, RecordingLimits, Recordings, Run
 from edge.schema import migrate
@@ -104,6 +104,11 @@ class JournalMarks:
     first: int
     last: int
 
+    @property
+    def only_in_cloud(self) -> int:
+        """How many events were forgotten here before a backup held them: the cloud's database alone has them."""
+        return max(0, self.first - 1 - self.backed_up)
+
 
 class Database:
     """One open database.
@@ -147,7 +152,7 @@ class Database:
         self.epoch: bytes = run("SELECT value FROM fact_bytes WHERE name = 'epoch'").fetchone()[0]
         self.boot = self.number("boot")
         self._last, self._head = self._check_tail()
-        self.recalled = Memory().with_memos(self._memos())
+        self.recalled = Memory().with_memos(memos(self._connection))
 
     def _check_tail(self) -> tuple[int, bytes]:
         """Give number and hash of the newest event; the oldest events go first, so an empty journal is a new one."""
@@ -215,7 +220,7 @@ class Database:
             done.append(Journaled(last, data, event))
         with self._transaction():
             self._insert(done, [entry.mark for entry in entries if entry.mark is not None])
-            self._remember(memo for entry in entries for memo in entry.memos)
+            remember(self._connection, (memo for entry in entries for memo in entry.memos))
             for entry in entries:
                 if entry.run is not None:
                     self._recordings.add(entry.run)
@@ -275,7 +280,11 @@ class Database:
         return JournalMarks(self.number("durable"), self.number("backed_up"), first or 0, self._last)
 
     def acknowledge(self, acknowledgement: Acknowledgement, *, keep: int) -> None:
-        """Move the marks and trim the journal to about `keep` events where the marks allow it.
+        """Move the marks, and forget events that may be forgotten.
+
+        Args:
+            acknowledgement: verified, of this journal.
+            keep: events beyond which also those are forgotten, the oldest first, that are in no backup yet.
 
         Raises:
             HeadMismatchError: the head named is not this journal's own; nothing has changed.
@@ -295,7 +304,7 @@ class Database:
         return None if row is None else chain_hash(row[0])
 
     def _trim(self, durable: int, backed_up: int, keep: int) -> None:
-        """Forget the oldest events: backed-up ones beyond KEPT_RECENT, acknowledged ones beyond `keep`."""
+        """Forget the oldest events: backed-up ones beyond KEPT_RECENT, others only beyond `keep`, and no unsent one."""
         (first,) = self._connection.execute("SELECT min(seq) FROM journal").fetchone()
         if first is None:
             return
@@ -339,25 +348,6 @@ class Database:
         """Keep a checkpoint, and drop the oldest recordings beyond what is kept."""
         with self._transaction():
             self._recordings.add_checkpoint(checkpoint)
-
-    # --- memos ---------------------------------------------------------------------------------------------
-
-    def _remember(self, memos: Iterable[Memo]) -> None:
-        """Write memos in their order: a later one about the same thing counts."""
-        for memo in memos:
-            place = (int(memo.kind), memo.key)
-            if memo.value is None:
-                self._connection.execute("DELETE FROM memo WHERE kind = ? AND key = ?", place)
-            else:
-                value = struct.pack(f">{len(memo.value)}q", *memo.value)
-                self._connection.execute("INSERT OR REPLACE INTO memo VALUES (?, ?, ?)", (*place, value))
-
-    def _memos(self) -> Iterator[Memo]:
-        """Give the kept memos; kinds that only a newer release knows are left where they are."""
-        known = {int(kind): kind for kind in MemoKind}
-        for number, key, value in self._connection.execute("SELECT kind, key, value FROM memo"):
-            if number in known:
-                yield Memo(known[number], key, _numbers(value))
 
     # --- documents and status lists ------------------------------------------------------------------------
 
@@ -454,13 +444,30 @@ class Database:
         """Give the deltas after the snapshot in force, in the order of their versions."""
         return [data for (data,) in self._connection.execute("SELECT bytes FROM roster_delta ORDER BY version")]
 
+    # --- a journal's end -------------------------------------------------------------------------------------
+
+    def copy_to(self, path: Path) -> None:
+        """Write all that is committed to a fresh file.
+
+        Raises:
+            sqlite3.Error: it could not be written, whole or at all.
+        """
+        with closing(sqlite3.connect(path)) as copy:
+            self._connection.backup(copy)
+
+    def begin_journal(self, epoch: bytes) -> None:
+        """Empty the journal, and the recordings that belong to its events, and begin one with another epoch.
+
+        Documents, lists, the roster, replay marks and what the door remembers stay in force.
+        """
+        with self._transaction():
+            self._connection.execute("DELETE FROM journal")
+            self._recordings.clear()
+            self._connection.execute("UPDATE fact_bytes SET value = ? WHERE name = 'epoch'", (epoch,))
+            for mark in ("durable", "backed_up"):
+                self.set_number(mark, 0)
+        self.epoch, self._last, self._head = epoch, 0, CHAIN_START
+
     def close(self) -> None:
         """Close the file; SQLite folds the write-ahead log into it."""
         self._connection.close()
-
-
-def _numbers(value: bytes) -> tuple[int, ...]:
-    try:
-        return struct.unpack(f">{len(value) // 8 or 1}q", value)
-    except struct.error as error:
-        raise DamagedError("a memo cannot be read") from error

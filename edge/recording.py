@@ -134,6 +134,7 @@ KNOWN: Final = frozenset(
         instant.Instant,
         memory.Memo,
         memory.Memory,
+        orders.ModeOrder,
         orders.Orders,
         orders.StaffTap,
         replay.ReplayMarks,

@@ -143,6 +143,13 @@ class Recordings:
             (after,) = self._run("SELECT min(number) FROM checkpoint WHERE number > ?", (last,)).fetchone()
             self._drop_before(last + 1 if after is None else after)
 
+    def clear(self) -> None:
+        """Forget all recordings, and the way back to older status lists, which only they need."""
+        self._drop_before(MAX_UINT)
+        self._run("DELETE FROM status_undo")
+        self._run("DELETE FROM status_undo_chunk")
+        self.expected = None
+
     def _drop_before(self, number: int) -> None:
         self._run("DELETE FROM recorded_run WHERE number < ?", (number,))
         self._run("DELETE FROM checkpoint WHERE number < ?", (number,))

@@ -91,6 +91,7 @@ def plain_state(state: State, now_s: int) -> dict[str, Json]:
         "mode": door.mode.value,
         "rests": state.orders.rest.name.lower(),
         "rests_by": state.orders.rule,
+        "ordered_until": None if state.orders.ordered is None else rfc3339(state.orders.ordered.ends_at_s * 1000),
         "fire": door.mode is Mode.LOCKED_OPEN,
         "contact": door.contact.value,
         "alarms": alarms,

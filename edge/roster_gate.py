@@ -52,7 +52,7 @@ class RosterGate:
         self._store = store
         self._place = place
         self._find_key = find_key
-        self._kept = _Kept()
+        self._kept: _Kept | None = _Kept()
         self._hash = b""
         self.held: Roster | None = None
 
@@ -60,10 +60,11 @@ class RosterGate:
     def base_version(self) -> int:
         """The version from which a delta is wanted; 0 when the whole roster is.
 
-        That in force; that of the snapshot once many deltas follow it; and none once they are half as large as it.
+        That in force; that of the snapshot once many deltas follow it; and none once they are half as large as it, or
+        when the store failed, which may have kept what it was given all the same.
         """
         kept = self._kept
-        if self.held is None or 2 * kept.deltas_bytes > kept.size_bytes:
+        if self.held is None or kept is None or 2 * kept.deltas_bytes > kept.size_bytes:
             return 0
         return self.held.version if kept.deltas < DELTAS_KEPT else kept.version
 
@@ -96,21 +97,23 @@ class RosterGate:
             if roster == held:
                 return None
             raise WireError(WireReason.ROLLBACK, "roster.version")
+        self._kept = None
         await self._store.put_roster(data)
         self._kept = _Kept(roster.version, len(data))
         return await self._hold(roster)
 
     async def accept_delta(self, data: bytes) -> EventKind | None:
         """Apply a delta to what is in force, or to the snapshot when it was made from that; otherwise as `accept`."""
-        delta, held = await self._open_delta(data), self.held
-        if held is None or delta.version <= held.version:
+        delta, held, kept = await self._open_delta(data), self.held, self._kept
+        if held is None or kept is None or delta.version <= held.version:
             raise WireError(WireReason.ROLLBACK, "roster_delta.version")
         alone = delta.base_version < held.version
-        base = await self._snapshot(delta) if alone else held
+        base = await self._snapshot(delta, kept) if alone else held
         roster = await asyncio.to_thread(apply_roster_delta, base, delta)
         changed = delta.before != delta.after
+        self._kept = None
         deltas = await self._store.put_roster_delta(delta.version, data, changed=changed, alone=alone)
-        self._kept = _Kept(self._kept.version, self._kept.size_bytes, *deltas)
+        self._kept = _Kept(kept.version, kept.size_bytes, *deltas)
         return await self._hold(roster)
 
     async def _hold(self, roster: Roster) -> EventKind | None:
@@ -118,10 +121,10 @@ class RosterGate:
         self.held = roster
         return None if self._hash == before else EventKind.ROSTER_UPDATED
 
-    async def _snapshot(self, delta: RosterDelta) -> Roster:
+    async def _snapshot(self, delta: RosterDelta, kept: _Kept) -> Roster:
         """Open the kept snapshot again, from which a delta was made."""
         snapshot = await self._store.roster_snapshot()
-        if snapshot is None or delta.base_version != self._kept.version:
+        if snapshot is None or delta.base_version != kept.version:
             raise WireError(WireReason.ROLLBACK, "roster_delta.base_version")
         return await self._open(snapshot)
 

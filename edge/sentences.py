@@ -52,6 +52,8 @@ REASONS: Final[Mapping[Reason, str]] = {
     Reason.SECOND_FACTOR_WRONG: "the PIN was wrong",
     Reason.SECOND_FACTOR_BLOCKED: "too many PINs were wrong; none is taken of this holder for a while",
     Reason.USES_EXHAUSTED: "the printed pass was used as often as this door lets it be",
+    Reason.COMMAND_UNSUPPORTED: "this door has no camera that keeps pictures, or no cloud, for it",
+    Reason.FIRE_LASTS: "fire holds the door open, and a restart would close it for a moment",
     Reason.LOCKS_EVERYONE_OUT: "they would let nobody in, or nobody of those whom the rules in force let in",
 }
 

@@ -1,4 +1,4 @@
-"""Pictures around an event, where the door's owner wants them: off unless the configuration says for how long.
+"""Pictures around an event or by order, where the door's owner wants them: off unless the configuration says how long.
 
 An event says nothing of its pictures, and travels without them: they are named after it, stay on the door, and are
 gone after their hours or when there are too many. `doorward diag` names those that are there.
@@ -66,6 +66,16 @@ class Snapshots:
         self._wanted: asyncio.Queue[tuple[int, str | None]] = asyncio.Queue(WAITING)
         for camera in self._cameras.values():
             camera.remember_pictures()
+
+    @property
+    def kept(self) -> bool:
+        """Tell whether pictures are kept at all: the owner wants them, and there is a camera."""
+        return bool(self._cameras)
+
+    def take(self, seq: int) -> None:
+        """Have every camera's pictures of now kept under the number of an event; returns at once."""
+        with contextlib.suppress(asyncio.QueueFull):
+            self._wanted.put_nowait((seq, None))
 
     def journaled(self, journaled: Journaled) -> None:
         """Note an event that pictures are wanted of; returns at once."""

@@ -23,6 +23,8 @@ from edge.status_tables import DamagedError, KeptStatuses
 from wire.batch import Acknowledgement
 from wire.status_list import StatusList
 
+JOURNAL_FILE: Final = "journal.db"
+"""Of the state folder."""
 QUEUED_JOBS: Final = 1024
 """About ten seconds of a flooded door on a slow card; beyond that a job is refused at once."""
 GROUPED: Final = 64
@@ -84,6 +86,7 @@ class Store:
 
     Attributes:
         recalled: what the door remembered when the database was opened.
+        only_in_cloud: events that were forgotten here before a backup held them, as of the latest acknowledgement.
     """
 
     def __init__(self, database: Database, *, max_events: int) -> None:
@@ -91,6 +94,7 @@ class Store:
         self.boot = database.boot
         self.recalled = database.recalled
         self.alarmed = False
+        self.only_in_cloud = database.marks().only_in_cloud
         self._max_events = max_events
         self._unsent = database.marks().last - database.marks().durable
         self._database = database
@@ -165,6 +169,7 @@ class Store:
         marks = await self.marks()
         self._unsent = marks.last - marks.durable
         self.alarmed = self._unsent >= self._max_events
+        self.only_in_cloud = marks.only_in_cloud
 
     async def put_document(self, kind: Document, version: int, data: bytes) -> None:
         """Keep a signed document."""

@@ -14,13 +14,20 @@ from edge.materials import Materials
 from edge.report import Json, rfc3339
 from edge.store import Store, StoreError
 from sync.engine import SyncStatus
-from sync.ports import JournalMismatch, JournalUnavailable, Marks, Notice, Versions
+from sync.ports import JournalMismatch, JournalUnavailable, Marks, Notice, Uplink, UplinkError
+from sync.ways import WayStatus
 from wire.batch import Acknowledgement
 from wire.command_list import parse_command_list
+from wire.health import Way
 from wire.names import DeviceId
 from wire.trust import TrustBundle
+from wire.versions import Versions
 
 _log: Final = structlog.get_logger()
+_BACK_UP: Final = (
+    "this door's journal is full, and it forgets events that are in no backup of the cloud; have its operator make"
+    " backups (doorward cloud backup)"
+)
 
 T = TypeVar("T")
 
@@ -39,6 +46,7 @@ class StoreJournal:
         self._store = store
         self.device = device
         self.epoch = store.epoch
+        self._told = False
 
     async def events_after(self, seq: int, limit: int) -> list[tuple[int, bytes]]:
         """Give kept events above `seq`."""
@@ -55,6 +63,18 @@ class StoreJournal:
             await _asked(self._store.acknowledge(acknowledgement))
         except HeadMismatchError as error:
             raise JournalMismatch(durable=acknowledgement.durable) from error
+        self._tell_only_in_cloud()
+
+    def _tell_only_in_cloud(self) -> None:
+        """Log when events are first forgotten that no backup holds, and when all are in one again."""
+        count = self._store.only_in_cloud
+        if bool(count) is self._told:
+            return
+        self._told = bool(count)
+        if count:
+            _log.warning("journal_not_backed_up", events=count, remedy=_BACK_UP)
+        else:
+            _log.info("journal_backed_up")
 
 
 class CommandInlet:
@@ -145,6 +165,28 @@ class LoggedNotices:
         write = _log.info if notice.reason is None else _log.warning
         reason = None if notice.reason is None else notice.reason.value
         write("sync", direction=notice.direction.value, reason=reason, sentence=notice.sentence)
+
+
+async def reported(uplink: Uplink, data: bytes) -> str | None:
+    """Send a report of health, and give why it could not be sent; None when it was."""
+    try:
+        await uplink.report(data)
+    except UplinkError as error:
+        return str(error)
+    return None
+
+
+def plain_way(status: WayStatus | None, missing: str | None) -> dict[str, Json]:
+    """Give which way batches take, and why not through the broker.
+
+    Args:
+        status: None where there is one way only.
+        missing: why, although a broker is configured.
+    """
+    if status is None:
+        return {"way": Way.HTTPS.name.lower(), "way_since": None, "broker_error": missing}
+    fault = None if status.fault is None else str(status.fault)
+    return {"way": status.way.name.lower(), "way_since": rfc3339(status.since_wall_ms), "broker_error": fault}
 
 
 def plain_sync(status: SyncStatus) -> dict[str, Json]:

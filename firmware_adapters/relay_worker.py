@@ -17,18 +17,14 @@ from firmware_adapters.relay_wires import Wire, WireError, take_wire
 from firmware_adapters.worker_parent import Parent, ParentGoneError
 from firmware_adapters.worker_records import Fault, FaultKind, decode, not_installed
 
-# Nothing has to happen sooner than an order or a deadline; a signal ends the wait.
-IDLE_S = 3600.0
+# A signal is only noted, as what it interrupts may hold a lock: it is looked at this often, and when the daemon ends.
+IDLE_S = 0.5
 # After the daemon is gone only a deadline or a successor is waited for.
 ORPHAN_TURN_S = 0.02
 # Between attempts to secure a relay that does not answer.
 RETRY_S = 0.5
 # A process that was told to end asks a silent relay for so long; shorter than `worker_lock.END_DEADLINE_S`.
 LAST_S = 2.0
-
-
-class _Ended(BaseException):
-    """A signal asked for the end."""
 
 
 class Relay:
@@ -39,6 +35,7 @@ class Relay:
         self._wire = wire
         self._unlocked = settings.unlocked
         self._until_s: float | None = None
+        self.given_up = False
 
     def obey(self, order: Order) -> None:
         """Do what is ordered; OSError when the hardware is gone."""
@@ -65,6 +62,10 @@ class Relay:
         self._wire.set(1 - self._unlocked)
         self._until_s = None
 
+    def end(self, *_: object) -> None:
+        """Note that a signal asks to give the relay up."""
+        self.given_up = True
+
     def left_s(self) -> float | None:
         """Return how long the relay is still energised, None when it is secure."""
         return None if self._until_s is None else max(0.0, self._until_s - time.monotonic())
@@ -90,22 +91,18 @@ class Relay:
 
 def serve(relay: Relay, parent: Parent) -> None:
     """Obey the daemon; without one, wait for the deadline."""
-    while not parent.gone:
+    while not parent.gone and not relay.given_up:
         left_s = relay.left_s()
-        lines = parent.lines(wait_s=IDLE_S if left_s is None else left_s)
+        lines = parent.lines(wait_s=IDLE_S if left_s is None else min(left_s, IDLE_S))
         relay.tick()
         for line in lines:
             order = decode(line, ORDERS)
             parent.tell(relay.answer(order))
     # Whoever wants to be the successor may ask for the relay now.
-    signal.signal(signal.SIGHUP, _end)
-    while relay.left_s() is not None:
+    signal.signal(signal.SIGHUP, relay.end)
+    while relay.left_s() is not None and not relay.given_up:
         time.sleep(min(ORPHAN_TURN_S, relay.left_s() or 0))
         relay.tick()
-
-
-def _end(*_: object) -> None:
-    raise _Ended
 
 
 def main(descriptor: int) -> None:
@@ -124,10 +121,10 @@ def main(descriptor: int) -> None:
         parent.tell(not_installed("this lock", error, extra="modbus" if settings.kind == "modbus" else "gpio"))
         return
     try:
-        signal.signal(signal.SIGTERM, _end)
+        signal.signal(signal.SIGTERM, relay.end)
         parent.tell(Done(0))
         serve(relay, parent)
-    except (_Ended, ValueError):
+    except ValueError:
         pass
     except OSError as error:
         what = f"line {settings.line} of {settings.chip} cannot be driven ({error.strerror})"

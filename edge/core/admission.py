@@ -14,7 +14,7 @@ from edge.core.door import is_interlocked
 from edge.core.effects import Denied, EventDraft, Feedback, Grant, Record, Show
 from edge.core.grants import commit_grant, conclude_grant, remember
 from edge.core.instant import Instant
-from edge.core.outcome import Outcome, emit, for_each, rules_of, settings_of, then
+from edge.core.outcome import Outcome, emit, for_each, mode_of, rules_of, settings_of, then
 from edge.core.policy import Granted, Situation, decide
 from edge.core.printed import refused_by_uses
 from edge.core.refusals import refuse
@@ -26,7 +26,7 @@ from edge.core.verify import (
     verify,
     verify_identifier,
 )
-from wire.names import Assurance, EventKind, Reason, Step
+from wire.names import Assurance, DoorMode, EventKind, Reason, Step
 
 # --- judging -----------------------------------------------------------------------------------------------------
 
@@ -81,7 +81,8 @@ def _decide(state: State, candidate: Candidate, now: Instant) -> Granted | Denie
     if state.policy is None:
         return _deny(Step.ACCESS, Reason.NO_POLICY, credential)
     interlocked = is_interlocked(state.door, settings_of(state))
-    situation = Situation(reader=candidate.reader, interlocked=interlocked, memory=state.memory)
+    blocked = mode_of(state) is DoorMode.BLOCKED
+    situation = Situation(reader=candidate.reader, interlocked=interlocked, memory=state.memory, blocked=blocked)
     granted = decide(credential, state.policy, situation, now)
     if isinstance(granted, Denied) or candidate.pin_known:
         return granted

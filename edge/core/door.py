@@ -340,8 +340,8 @@ def _on_fire(door: DoorState, at: Circumstances) -> Result:
 
 
 def may_reset_fire(door: DoorState) -> bool:
-    """Tell whether a person may end the state of fire: only once the fire input is quiet."""
-    return door.fire is LineState.INACTIVE
+    """Tell whether a person may end the state of fire: only once its input is quiet. Without fire nothing is to end."""
+    return door.mode is not Mode.LOCKED_OPEN or door.fire is LineState.INACTIVE
 
 
 def _on_contact(door: DoorState, state: LineState, at: Circumstances) -> Result:

@@ -159,9 +159,28 @@ class Show:
     feedback: Feedback
 
 
+@dataclass(frozen=True, slots=True)
+class Restart:
+    """End the daemon cleanly, so that whoever supervises it starts it again; what was journaled before is durable."""
+
+
+@dataclass(frozen=True, slots=True)
+class AskCloud:
+    """Ask the cloud at once what is new, whatever was being waited for."""
+
+
+@dataclass(frozen=True, slots=True)
+class TakePictures:
+    """Have the door's cameras keep pictures of now, named after the event `cause_seq`."""
+
+    cause_seq: int
+
+
+Errand: TypeAlias = Restart | AskCloud | TakePictures
+"""Effects that ask something of the daemon, not of the door."""
 Journaling: TypeAlias = Record | CommitGrant | CommitCommand
 """Effects that write an event."""
-Effect: TypeAlias = Record | CommitGrant | CommitCommand | CheckPin | Energise | Secure | Show
+Effect: TypeAlias = Record | CommitGrant | CommitCommand | CheckPin | Energise | Secure | Show | Errand
 
 _EXPIRED = frozenset({Reason.CREDENTIAL_EXPIRED, Reason.REVOKED, Reason.ISSUER_KEY_NOT_VALID, Reason.USES_EXHAUSTED})
 _NOT_NOW = frozenset(

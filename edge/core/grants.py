@@ -16,7 +16,7 @@ from edge.core.door_state import LineState, Mode, Trigger
 from edge.core.effects import CommitGrant, Denied, EventDraft, Feedback, Grant, Record, Show, feedback_of
 from edge.core.instant import Instant
 from edge.core.memory import Memo, MemoKind
-from edge.core.outcome import Outcome, circumstances, emit, for_each, move, rules_of, settings_of, then
+from edge.core.outcome import Outcome, circumstances, emit, for_each, mode_of, move, rules_of, settings_of, then
 from edge.core.policy import Granted, refused_by_mode
 from edge.core.printed import give_back
 from edge.core.refusals import denial
@@ -124,7 +124,7 @@ def conclude_grant(state: State, grant: Grant, seq: int | None, now: Instant) ->
     if seq is None or now.monotonic_ms - awaited.decided_ms > LATE_MS:
         return _take_back(state, awaited, Step.GRANT, Reason.STORAGE_FAULT, now)
     interlocked = doors.is_interlocked(state.door, settings_of(state))
-    reason = refused_by_mode(settings_of(state).mode, awaited.kind, interlocked=interlocked)
+    reason = refused_by_mode(mode_of(state), awaited.kind, interlocked=interlocked)
     if reason is not None:
         return _take_back(state, awaited, Step.DOOR_MODE, reason, now)
     durable = replace(awaited, seq=seq)

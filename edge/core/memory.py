@@ -26,6 +26,7 @@ class MemoKind(IntEnum):
     WRONG_PINS = 3
     FIRE = 4
     COMMAND = 5
+    MODE = 6
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ from edge.core.door_state import Circumstances, DoorState
 from edge.core.effects import Effect, EventDraft, Journaling, Record
 from edge.core.instant import Instant
 from edge.core.state import State
-from wire.names import DoorId, EventKind, Tenant
+from wire.names import DoorId, DoorMode, EventKind, Tenant
 from wire.policy import PolicyBundle
 from wire.settings import DoorSettings
 
@@ -75,6 +75,11 @@ def rules_of(state: State) -> PolicyBundle:
 def settings_of(state: State) -> DoorSettings:
     """Give the settings in force; the defaults admit nobody, since no level stands beside them."""
     return rules_of(state).settings
+
+
+def mode_of(state: State) -> DoorMode:
+    """Give the mode that decides who may pass: the policy's, or BLOCKED while a command orders that."""
+    return DoorMode.BLOCKED if state.orders.rest is DoorMode.BLOCKED else settings_of(state).mode
 
 
 def circumstances(state: State, now: Instant, *, hold_ms: int = 0, cause_seq: int = 0) -> Circumstances:

@@ -49,11 +49,13 @@ class Situation:
         reader: where it was presented.
         interlocked: another door must be closed before this one opens, and is not known to be.
         memory: who is where, how often, and so on.
+        blocked: a command ordered that nobody is admitted for a while.
     """
 
     reader: str
     interlocked: bool
     memory: Memory
+    blocked: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +84,8 @@ def decide(credential: VerifiedCredential, policy: PolicyState, at: Situation, n
         now: when it was read.
     """
     # 10 door mode
-    reason = refused_by_mode(policy.bundle.settings.mode, credential.kind, interlocked=at.interlocked)
+    mode = DoorMode.BLOCKED if at.blocked else policy.bundle.settings.mode
+    reason = refused_by_mode(mode, credential.kind, interlocked=at.interlocked)
     if reason is not None:
         return _deny(Step.DOOR_MODE, reason, credential)
     local = local_time(now.wall_ms, policy.zone)

@@ -19,7 +19,7 @@ from edge.core.replay import ReplayMarks
 from edge.core.trust import TrustState
 from edge.core.verify import Place
 from wire.command import Command
-from wire.names import ClockState, EventKind, PassKind, Reason
+from wire.names import Action, ClockState, EventKind, PassKind, Reason
 from wire.roster import Roster
 
 
@@ -52,6 +52,7 @@ class State:
         flood, command_flood: taps and commands that were refused just now.
         awaited: the grants whose commit is awaited.
         passing: those that were carried out and may still not be used.
+        unequipped: commands that this door cannot carry out: no camera that keeps pictures, no cloud.
     """
 
     place: Place
@@ -69,6 +70,7 @@ class State:
     grants: int = 0
     awaited: tuple[Underway, ...] = ()
     passing: tuple[Underway, ...] = ()
+    unequipped: frozenset[Action] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,14 +12,15 @@ from edge.core import door as doors
 from edge.core import flood as floods
 from edge.core import orders
 from edge.core.admission import answer_grant, answer_pin, ask_pin, judge, refuse_waiting, tap
-from edge.core.command import Refused, is_over, judge_command, note_command
+from edge.core.commanding import carry_out, take_command
 from edge.core.door_state import Trigger
-from edge.core.effects import CommitCommand, EventDraft, Record
+from edge.core.effects import EventDraft, Record
 from edge.core.grants import AWAITED_GRANTS, LATE_MS, crossings, follow_passages
 from edge.core.instant import Instant
 from edge.core.memory import Memo, MemoKind
 from edge.core.outcome import Outcome, circumstances, emit, for_each, move, note, settings_of, then
-from edge.core.policy import PolicyState, refused_by_mode
+from edge.core.policy import PolicyState
+from edge.core.resting import follow_orders, note_mode
 from edge.core.state import (
     CommandDurable,
     CommandReceived,
@@ -38,8 +39,7 @@ from edge.core.state import (
     TimeDue,
     TrustReplaced,
 )
-from wire.command import Command
-from wire.names import Action, EventKind, PassKind, Reason
+from wire.names import EventKind
 
 __all__ = [
     "AWAITED_GRANTS",
@@ -71,7 +71,7 @@ def handle(state: State, event: Input, now: Instant) -> Outcome:
     outcome = then((state, ()), lambda before: _notice_time(before, now))
     outcome = then(outcome, lambda before: _dispatch(before, event, now))
     outcome = then(outcome, lambda before: follow_passages(before, now))
-    return then(outcome, lambda before: _follow_orders(before, now))
+    return then(outcome, lambda before: follow_orders(before, now))
 
 
 def next_deadline_ms(state: State) -> int | None:
@@ -99,9 +99,9 @@ def _dispatch(state: State, event: Input, now: Instant) -> Outcome:  # noqa: C90
         case GrantFailed(grant):
             return answer_grant(state, grant, None, now)
         case CommandReceived(data):
-            return _take_command(state, data, now)
+            return take_command(state, data, now)
         case CommandDurable(command, seq):
-            return _carry_out(state, command, seq, now)
+            return carry_out(state, command, seq, now)
         case LineChanged(line, line_state):
             return move(state, *doors.on_line(state.door, line, line_state, circumstances(state, now)))
         case LockAnswered(carried_out):
@@ -129,7 +129,7 @@ def _notice_time(state: State, now: Instant) -> Outcome:
     over = waits.expired(state.companions, now)
     if over:
         outcome = then(outcome, lambda before: for_each(before, over, lambda each, one: refuse_waiting(each, one, now)))
-    return then(outcome, lambda before: _follow_orders(before, now))
+    return then(outcome, lambda before: follow_orders(before, now))
 
 
 def _notice_clock(state: State, now: Instant) -> Outcome:
@@ -149,32 +149,14 @@ def _end_floods(state: State, now: Instant) -> Outcome:
     return emit(replace(state, flood=flood, command_flood=command_flood), *map(Record, drafts))
 
 
-def _follow_orders(state: State, now: Instant) -> Outcome:
-    """Let the door rest as it is to rest now."""
-    ordered = orders.follow(state.orders, state.policy, now)
-    if ordered is state.orders:
-        return state, ()
-    changed = ordered.rest is not state.orders.rest
-    state = replace(state, orders=ordered)
-    if not changed:
-        return state, ()
-    outcome = move(state, *doors.step(state.door, Trigger.POLICY, circumstances(state, now)))
-    return then(outcome, lambda before: _note_mode(before, now))
-
-
-def _note_mode(state: State, now: Instant) -> Outcome:
-    return emit(state, Record(EventDraft(kind=EventKind.MODE_CHANGED, at=now, rule=state.orders.rule)))
-
-
 def _replace_policy(state: State, policy: PolicyState, kind: EventKind | None, now: Instant) -> Outcome:
     """Put newer rules into force, in the door too: also the first ones, after which it is known to be secured."""
     mutes, muted = policy.bundle.settings.maintenance, settings_of(state).maintenance
-    rested = state.orders.rest
+    rested = state.orders
     state = replace(state, policy=policy, orders=orders.follow(state.orders, policy, now))
     outcome = move(state, *doors.step(state.door, Trigger.POLICY, circumstances(state, now)))
     outcome = then(outcome, lambda before: note(before, kind, now))
-    if state.orders.rest is not rested:
-        outcome = then(outcome, lambda before: _note_mode(before, now))
+    outcome = then(outcome, lambda before: note_mode(before, rested, now))
     if mutes is not muted:
         told = EventKind.MAINTENANCE_STARTED if mutes else EventKind.MAINTENANCE_ENDED
         outcome = then(outcome, lambda before: note(before, told, now))
@@ -190,52 +172,3 @@ def _replace_policy(state: State, policy: PolicyState, kind: EventKind | None, n
 def _forget(state: State, memos: tuple[Memo, ...], now: Instant) -> Outcome:
     draft = EventDraft(kind=EventKind.PRESENCE_RESET, at=now, count=len(memos))
     return emit(state, Record(draft, memos), *crossings(state, memos, now))
-
-
-# --- commands ----------------------------------------------------------------------------------------------------
-
-
-def _take_command(state: State, data: bytes, now: Instant) -> Outcome:
-    found = judge_command(data, state.trust, state.place, state.memory, now)
-    if isinstance(found, Refused):
-        return _refuse_command(state, found, now)
-    name = found.command_id
-    draft = EventDraft(kind=EventKind.COMMAND_EXECUTED, at=now, credential=name, rule=_rule_of(found))
-    return emit(state, CommitCommand(draft, found, (note_command(found, now),)))
-
-
-def _rule_of(command: Command) -> str:
-    return command.action.name.lower().replace("_", "-")
-
-
-def _refuse_command(state: State, refused: Refused, now: Instant) -> Outcome:
-    flood, journaled = floods.admit(state.command_flood, floods.COMMANDS_A_WINDOW, now)
-    state = replace(state, command_flood=flood)
-    if not journaled:
-        return state, ()
-    name = None if refused.command is None else refused.command.command_id
-    draft = EventDraft(kind=EventKind.COMMAND_REFUSED, at=now, reason=refused.reason, credential=name)
-    return emit(state, Record(draft))
-
-
-def _take_back(state: State, command: Command, reason: Reason, now: Instant) -> Outcome:
-    """Refuse a command after all, always journaled in full: the journal says that it is carried out."""
-    name, rule = command.command_id, _rule_of(command)
-    draft = EventDraft(kind=EventKind.COMMAND_REFUSED, at=now, reason=reason, credential=name, rule=rule)
-    return emit(state, Record(draft))
-
-
-def _carry_out(state: State, command: Command, seq: int, now: Instant) -> Outcome:
-    """Do what a journaled command says, if it still holds and the door's mode lets it."""
-    if is_over(command, now):
-        return _take_back(state, command, Reason.COMMAND_EXPIRED, now)
-    at = circumstances(state, now, hold_ms=settings_of(state).release_time_ms, cause_seq=seq)
-    if command.action is Action.RESET_FIRE:
-        if not doors.may_reset_fire(state.door):
-            return _take_back(state, command, Reason.FIRE_INPUT_ACTIVE, now)
-        return move(state, *doors.step(state.door, Trigger.FIRE_RESET, at))
-    interlocked = doors.is_interlocked(state.door, settings_of(state))
-    reason = refused_by_mode(settings_of(state).mode, PassKind.STANDARD, interlocked=interlocked)
-    if reason is not None:
-        return _take_back(state, command, reason, now)
-    return move(state, *doors.step(state.door, Trigger.GRANT, at))
