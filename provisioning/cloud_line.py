@@ -18,6 +18,7 @@ import httpx
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
+from edge.config import is_broker_url
 from provisioning.errors import ProvisioningError, Reason
 from provisioning.est import unreadable
 
@@ -32,7 +33,10 @@ _MAX_DETAIL: Final = 300
 _CLOCK_CODES: Final = (9, 10)
 _NAME_CODES: Final = (62, 64)
 
-_CLAIM_REMEDY: Final = "make a new claim code for this door in the console and run the command again with it"
+_CLAIM_REMEDY: Final = (
+    "make a new claim code for this door in the cloud (doorward cloud call POST institutions/TENANT/doors/DOOR/claims)"
+    " and run the command again with it"
+)
 _REASONS: Final = {
     "CLAIM_UNKNOWN": (Reason.CLAIM_UNKNOWN, "the cloud does not know this claim code", "check it; if it is right, "),
     "CLAIM_EXPIRED": (Reason.CLAIM_EXPIRED, "this claim code has expired", ""),
@@ -88,6 +92,21 @@ def check_cloud_url(url: str) -> str:
             Reason.ADDRESS_INVALID,
             what=f"{url!r} is not the address of a cloud",
             remedy="write it like https://cloud.example:8443",
+        )
+    return url.rstrip("/")
+
+
+def check_broker_url(url: str) -> str:
+    """Give an address that is mqtts://host or mqtts://host:port, without a slash at its end.
+
+    Raises:
+        ProvisioningError: ADDRESS_INVALID.
+    """
+    if not is_broker_url(url):
+        raise ProvisioningError(
+            Reason.ADDRESS_INVALID,
+            what=f"{url!r} is not the address of a broker",
+            remedy="write --broker mqtts://cloud.example:8883, or --broker none for HTTPS alone",
         )
     return url.rstrip("/")
 

@@ -21,6 +21,7 @@ from edge.config import (
     render_config,
 )
 from firmware_adapters.catalogue import AdapterError, Kind, check, check_all_inputs, schemes
+from provisioning.cloud_line import check_broker_url
 from provisioning.documents import DoorIdentity
 from provisioning.errors import ProvisioningError, Reason
 from provisioning.folder import put_aside, unusable, write_file
@@ -30,6 +31,7 @@ from provisioning.plan import (
     CONFIG_FILE,
     JOURNAL_FILE,
     KEY_FILE,
+    NO_BROKER,
     SOCKET_FILE,
     DesiredDoor,
 )
@@ -110,9 +112,27 @@ def _config(desired: DesiredDoor, url: str, identity: DoorIdentity) -> EdgeConfi
         diagnostics=DiagnosticsConfig(socket=(desired.socket or folder / SOCKET_FILE).absolute()),
         readers=tuple(ReaderConfig(id=name, url=address) for name, address in desired.readers.items()),
         inputs=tuple(AddressConfig(url=url) for url in desired.inputs),
-        cloud=CloudConfig(url=url, certificate=folder / CERTIFICATE_FILE, key=folder / KEY_FILE, ca=folder / CA_FILE),
+        cloud=CloudConfig(
+            url=url,
+            certificate=folder / CERTIFICATE_FILE,
+            key=folder / KEY_FILE,
+            ca=folder / CA_FILE,
+            broker=choose_broker(desired, identity),
+        ),
         clock=desired.clock,
     )
+
+
+def choose_broker(desired: DesiredDoor, identity: DoorIdentity) -> str | None:
+    """Choose the broker, None for HTTPS alone: the installer's word goes before the cloud's.
+
+    Raises:
+        ProvisioningError: ADDRESS_INVALID, what the cloud names is none.
+    """
+    if desired.broker == NO_BROKER:
+        return None
+    named = identity.broker if desired.broker is None else desired.broker
+    return None if named is None else check_broker_url(named)
 
 
 def _device_before(path: Path) -> str | None:

@@ -89,13 +89,13 @@ class Delivery:
         """Fetch the policy if the door has one; without one it lets nobody in, and one that admits nobody is none."""
         offered, _ = self._offered.get()
         if offered == _NO_POLICY:
-            return "there is none yet: the door lets nobody in until the console gives it one"
+            return "there is none yet: the door lets nobody in until the cloud gives it one"
         data = self._ask(DEVICE_POLICY, MAX_POLICY_BYTES).body
         bundle = self._verifier().policy(data, self.trust.get())
         try:
             refuse_lockout(bundle, None)
         except WireError:
-            return f"version {bundle.version} admits nobody, so the door does not take it: correct it in the console"
+            return f"version {bundle.version} admits nobody, so the door does not take it: correct it in the cloud"
         self.policy_version = bundle.version
         self._write(POLICY_FILE, data)
         return f"version {self.policy_version}"

@@ -31,7 +31,11 @@ _MAX_KEY_BYTES: Final = 256
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DoorIdentity:
-    """Where this device is and whom it believes."""
+    """Where this device is and whom it believes.
+
+    Attributes:
+        broker: what the cloud names as the address of its broker, unchecked; None when it has none.
+    """
 
     tenant: str
     site: str
@@ -39,6 +43,7 @@ class DoorIdentity:
     access_point: str
     device: str
     root: PublicKey
+    broker: str | None = None
 
 
 def read_identity(body: bytes, certified: CertifiedAs) -> DoorIdentity:
@@ -55,7 +60,14 @@ def read_identity(body: bytes, certified: CertifiedAs) -> DoorIdentity:
         raise unreadable(f"no description of a door ({error})") from error
     if (names["tenant"], names["device"]) != (certified.tenant, certified.device):
         raise _refused("the description of this door", "it is about another device")
-    return DoorIdentity(**names, root=root)
+    return DoorIdentity(**names, root=root, broker=_broker(found.get("broker")))
+
+
+def _broker(value: object) -> str | None:
+    """Read the address of the broker; clouds from before it name none."""
+    if value is None or isinstance(value, str):
+        return value
+    raise unreadable("no description of a door (its broker is no text)")
 
 
 def _slug(found: Mapping[str, object], name: str) -> str:

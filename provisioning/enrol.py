@@ -8,18 +8,19 @@ Must not: do anything before claim code and addresses are known to be well-forme
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Final
 
 from provisioning.apply import Progress, apply
-from provisioning.cloud_line import check_cloud_url
-from provisioning.configuration import check_addresses, write_config
+from provisioning.cloud_line import check_broker_url, check_cloud_url
+from provisioning.configuration import check_addresses, choose_broker, write_config
 from provisioning.delivery import Delivery
 from provisioning.documents import DoorIdentity
 from provisioning.enrolment import Enrolment
 from provisioning.est import read_claim
 from provisioning.folder import names_in
-from provisioning.plan import CONFIG_FILE, DesiredDoor, Step, StepId, plan_door
+from provisioning.plan import CONFIG_FILE, NO_BROKER, DesiredDoor, Step, StepId, plan_door
 
 SKEW_S: Final = 20.0
 """A rotating code lives 30 s: a clock that is off by more than this refuses good ones now and then."""
@@ -32,6 +33,7 @@ class Provisioned:
     Attributes:
         identity: which door it is.
         config: the file that the daemon starts from.
+        broker: that the door will use, None for HTTPS alone.
         trust_version, policy_version: in force; policy 0 means that nobody is let in yet.
         status_lists: the lists that were fetched.
         next_steps: what a person does next, in order.
@@ -39,6 +41,7 @@ class Provisioned:
 
     identity: DoorIdentity
     config: Path
+    broker: str | None
     trust_version: int
     policy_version: int
     status_lists: tuple[int, ...]
@@ -71,6 +74,8 @@ def provision_door(
         ProvisioningError: with what to do next; its reason has the exit code.
     """
     url, claim = check_cloud_url(desired.cloud_url), read_claim(desired.claim_code)
+    if desired.broker is not None and desired.broker != NO_BROKER:
+        check_broker_url(desired.broker)
     check_addresses(desired)
     steps = plan_door(desired, names_in(desired.folder))
     enrolment = Enrolment(desired, url=url, claim=claim, now=now)
@@ -92,25 +97,31 @@ def provision_door(
 
 def _provisioned(desired: DesiredDoor, delivery: Delivery) -> Provisioned:
     config = desired.folder / CONFIG_FILE
+    broker = choose_broker(desired, delivery.identity.get())
     return Provisioned(
         identity=delivery.identity.get(),
         config=config,
+        broker=broker,
         trust_version=delivery.trust.get().version,
         policy_version=delivery.policy_version,
         status_lists=delivery.lists,
-        next_steps=tuple(_next_steps(config, delivery)),
+        next_steps=tuple(_next_steps(config, delivery, broker)),
     )
 
 
-def _next_steps(config: Path, delivery: Delivery) -> list[str]:
+def _next_steps(config: Path, delivery: Delivery, broker: str | None) -> list[str]:
     steps = []
+    if broker is not None and find_spec("aiomqtt") is None:
+        steps.append(
+            "Install what the broker is spoken to with: pip install 'doorward[mqtt]'; until then HTTPS is used."
+        )
     if abs(delivery.skew_s) > SKEW_S:
         way = "ahead of" if delivery.skew_s > 0 else "behind"
         steps.append(
             f"Set the clock: it is {abs(delivery.skew_s):.0f} s {way} the cloud's (sudo timedatectl set-ntp true)."
         )
     if delivery.policy_version == 0:
-        steps.append("Give the door a policy in the console: until then it lets nobody in.")
+        steps.append("Give the door a policy in the cloud: until then it lets nobody in.")
     steps.append(f"Start the daemon: sudo systemctl enable --now doorward-edge, or doorward edge run --config {config}")
     steps.append("Watch the first tap: doorward diag watch")
     return steps

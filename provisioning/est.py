@@ -108,7 +108,7 @@ def recognise(certificates: list[x509.Certificate], claim: Claim) -> x509.Certif
     raise ProvisioningError(
         Reason.FINGERPRINT_WRONG,
         what="the server is not the cloud that made this claim code, or the code was mistyped",
-        remedy="compare code and address with the console; if both are right, somebody stands between: stop here",
+        remedy="compare address and code with the cloud's; if both are right, somebody stands between: stop here",
     )
 
 

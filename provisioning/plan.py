@@ -22,6 +22,9 @@ POLICY_FILE: Final = "policy.cose"
 JOURNAL_FILE: Final = "journal.db"
 SOCKET_FILE: Final = "diag.sock"
 
+NO_BROKER: Final = "none"
+"""As a door's broker: everything goes over HTTPS."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DesiredDoor:
@@ -29,13 +32,14 @@ class DesiredDoor:
 
     Attributes:
         cloud_url: of the cloud's device listener, "https://host:port".
-        claim_code: as the console shows it.
+        claim_code: as the cloud gives it.
         folder: where the door keeps its state.
         readers: reader id -> device address.
         lock: device address.
         inputs: device addresses, none when no contact, button or fire line is wired.
         clock: whether the machine keeps time without power; a twin's clock is moved by a file.
         socket: where technicians ask, None for diag.sock in the folder.
+        broker: "mqtts://host:port", NO_BROKER, or None for the one that the cloud names.
     """
 
     cloud_url: str
@@ -46,6 +50,7 @@ class DesiredDoor:
     inputs: tuple[str, ...] = ()
     clock: ClockConfig = field(default_factory=ClockConfig)
     socket: Path | None = None
+    broker: str | None = None
 
 
 @unique
