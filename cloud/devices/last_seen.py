@@ -1,6 +1,7 @@
 """When each device was last heard, written in batches.
 
-Invariant: a request costs one dictionary entry; the database learns of it within a few seconds.
+Invariant: a request costs one dictionary entry; the database learns of it within a few seconds. Device rows are locked
+in the order of `cloud/events/store.py`.
 Must not: decide anything; losing the last batch in a crash is harmless.
 """
 
@@ -17,6 +18,16 @@ from wire.names import DeviceId, Tenant
 
 FLUSH_S: Final = 5.0
 _MAX_WAITING: Final = 200_000
+_WRITE: Final = """
+    WITH heard AS (
+        SELECT devices.tenant_id, devices.id, told.at
+        FROM devices JOIN unnest($1::text[], $2::text[], $3::timestamptz[]) AS told (tenant_id, id, at)
+            USING (tenant_id, id)
+        ORDER BY devices.tenant_id, devices.id FOR NO KEY UPDATE OF devices)
+    UPDATE devices SET last_seen = heard.at FROM heard
+    WHERE devices.tenant_id = heard.tenant_id AND devices.id = heard.id"""
+"""Only rows that `heard` has locked are updated, whatever the plan; a bare UPDATE locks in the plan's own order, and
+deadlocks with the ingest."""
 _LOG: Final = structlog.get_logger(__name__)
 
 
@@ -45,9 +56,7 @@ class LastSeen:
         batch, self._waiting = self._waiting, {}
         try:
             await self._pool.execute(
-                "UPDATE devices SET last_seen = heard.at"
-                " FROM unnest($1::text[], $2::text[], $3::timestamptz[]) AS heard (tenant_id, id, at)"
-                " WHERE devices.tenant_id = heard.tenant_id AND devices.id = heard.id",
+                _WRITE,
                 [tenant for tenant, _ in batch],
                 [device for _, device in batch],
                 list(batch.values()),

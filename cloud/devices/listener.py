@@ -4,21 +4,26 @@ Invariant: at least TLS 1.2; a client certificate is optional (enrolment has non
 Must not: decide who a device is; `guard.py` does, from the database.
 """
 
+import asyncio
 import ssl
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Final
 
+import structlog
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from cloud.devices.authority import DeviceAuthority, read_identity
+from cloud.errors import CloudError
 from cloud.files import read_secret, write_file
 
 ALWAYS_NAMED: Final = ("localhost", "127.0.0.1", "::1")
+LOOK_S: Final = timedelta(hours=6).total_seconds()
 _RENEW_BEFORE: Final = timedelta(days=30)
+_LOG: Final = structlog.get_logger(__name__)
 
 
 class ListenerCertificate:
@@ -35,6 +40,24 @@ class ListenerCertificate:
         self._authority = authority
         self._names = tuple(dict.fromkeys((*ALWAYS_NAMED, *names)))
         self.context: Final = _make_context(authority)
+
+    async def run(self, *, now: Callable[[], datetime], every_s: float = LOOK_S) -> None:
+        """Look every few hours whether it is due; runs until cancelled.
+
+        What cannot be written is tried again at the next look; until it ends, the present certificate serves.
+        """
+        while True:
+            await asyncio.sleep(every_s)
+            try:
+                if self.renew_if_due(now=now()):
+                    _LOG.info("listener_certificate_renewed")
+            except CloudError as error:
+                _LOG.error(
+                    "listener_certificate_not_renewed",
+                    reason=error.reason.name,
+                    detail=error.detail,
+                    remedy="mend what the detail says; it is tried again every few hours",
+                )
 
     def renew_if_due(self, *, now: datetime) -> bool:
         """Make a new certificate when there is none, it ends within 30 days, its names or its CA changed.

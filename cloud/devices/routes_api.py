@@ -1,14 +1,16 @@
 """Routes for operators: claims and devices."""
 
 from datetime import timedelta
+from typing import Annotated
 
 from litestar import Router, get, post
-from litestar.params import JSONBody
+from litestar.params import JSONBody, QueryParameter
 from litestar.status_codes import HTTP_200_OK
 
 from cloud.devices import service
 from cloud.devices.claims import make_claim
-from cloud.devices.models import Device, Devices, MadeClaim, NewClaim
+from cloud.devices.models import Device, Devices, MadeClaim, NewClaim, Release
+from cloud.devices.status import DeviceStatus
 from cloud.doors.service import require_door
 from cloud.models import PageLimit, PageNumber, PathName
 from cloud.state import Cloud
@@ -32,9 +34,22 @@ async def claim_door(
 
 
 @get("/devices")
-async def list_devices(tenant: PathName, cloud: Cloud, page: PageNumber = 1, limit: PageLimit = 20) -> Devices:
+async def list_devices(
+    tenant: PathName,
+    cloud: Cloud,
+    status: Annotated[DeviceStatus | None, QueryParameter(description="Only those with this status")] = None,
+    page: PageNumber = 1,
+    limit: PageLimit = 20,
+) -> Devices:
     """List an institution's devices by id."""
-    return await service.list_devices(cloud.pool, tenant, page=page, limit=limit, now=cloud.now())
+    word = None if status is None else status.value
+    return await service.list_devices(cloud.pool, tenant, status=word, page=page, limit=limit, now=cloud.now())
+
+
+@get("/devices/{device:str}")
+async def show_device(tenant: PathName, device: PathName, cloud: Cloud) -> Device:
+    """Show one device."""
+    return await service.show_device(cloud.pool, tenant, device, now=cloud.now())
 
 
 @post("/devices/{device:str}/revoke", status_code=HTTP_200_OK)
@@ -45,6 +60,16 @@ async def revoke_device(tenant: PathName, device: PathName, cloud: Cloud) -> Dev
     return revoked
 
 
+@post("/devices/{device:str}/quarantine/release", status_code=HTTP_200_OK)
+async def release_device(tenant: PathName, device: PathName, cloud: Cloud, data: JSONBody[Release]) -> Device:
+    """Let a device in quarantine send again: with its stored journal (null), or beginning exactly the one named."""
+    epoch = None if data.accept_epoch is None else bytes.fromhex(data.accept_epoch)
+    await cloud.quarantines.release(tenant, device, accept_epoch=epoch)
+    return await service.show_device(cloud.pool, tenant, device, now=cloud.now())
+
+
 router = Router(
-    "/institutions/{tenant:str}", route_handlers=[claim_door, list_devices, revoke_device], tags=["devices"]
+    "/institutions/{tenant:str}",
+    route_handlers=[claim_door, list_devices, show_device, revoke_device, release_device],
+    tags=["devices"],
 )

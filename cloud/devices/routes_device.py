@@ -56,8 +56,8 @@ async def simple_re_enrol(request: Request[Any, Any, Any], cloud: Cloud, device:
 
 @get(DEVICE_BOOTSTRAP)
 async def bootstrap(cloud: Cloud, device: Device) -> Bootstrap:
-    """Tell a device where it stands and which root key to pin."""
-    return await service.bootstrap(cloud.pool, cloud.issuing.keyring, device)
+    """Tell a device where it stands, which root key to pin, and at which broker it is heard."""
+    return await service.bootstrap(cloud.pool, cloud.issuing.keyring, device, broker=cloud.broker_for_doors)
 
 
 async def identify(request: Request[Any, Any, Any], cloud: Cloud) -> DeviceIdentity:

@@ -4,44 +4,67 @@ Invariant: a status is never a guess: it comes with the instant that it is based
 Must not: change a device's journal marks; the ingest of events does.
 """
 
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Final
 
 import asyncpg
 
 from cloud.database import Pool
 from cloud.devices.guard import DeviceIdentity
-from cloud.devices.models import Bootstrap, Device, DeviceCertificate, Devices
+from cloud.devices.models import Bootstrap, Device, DeviceCertificate, Devices, Firmware, Quarantine
+from cloud.devices.status import STATUS, WITH_HEALTH
 from cloud.errors import CloudError, Reason
 from cloud.institutions.service import require_institution
 from cloud.issuing.keyring import Keyring
 from cloud.models import Pagination
+from cloud.telemetry.shown import read_report, shown_report
 from wire.codec import encode
 
-ONLINE_S: Final = 90.0
-"""Three long polls of 25 s and the delay of `last_seen`: a device that is silent longer is offline."""
-_COLUMNS: Final = (
-    "id, door_id, status, last_seen, enrolled_at, certificate_serial, certificate_fingerprint,"
-    " certificate_not_after, epoch, mark, backed_up"
-)
+_SHOWN: Final = f"""
+    SELECT devices.id, devices.door_id, {STATUS} AS shown_status, devices.last_seen, devices.enrolled_at,
+        devices.certificate_serial, devices.certificate_fingerprint, devices.certificate_not_after, devices.epoch,
+        devices.mark, devices.backed_up, devices.quarantined_at, devices.quarantine_reason,
+        devices.quarantine_epoch, devices.accepted_epoch, device_health.received_at, device_health.report
+    FROM {WITH_HEALTH} WHERE devices.tenant_id = $2"""  # noqa: S608 - constants
 
 
-async def list_devices(pool: Pool, tenant: str, *, page: int, limit: int, now: datetime) -> Devices:
-    """Give one page.
+async def list_devices(pool: Pool, tenant: str, *, status: str | None, page: int, limit: int, now: datetime) -> Devices:
+    """Give one page, of the devices with a status if one is given.
 
     Raises:
         CloudError: INSTITUTION_UNKNOWN.
     """
     owner = await require_institution(pool, tenant)
-    total = await pool.fetchval("SELECT count(*) FROM devices WHERE tenant_id = $1", owner)
+    total = await pool.fetchval(
+        f"SELECT count(*) FROM {WITH_HEALTH} WHERE devices.tenant_id = $2"  # noqa: S608 - constants
+        f" AND ($3::text IS NULL OR {STATUS} = $3)",
+        now,
+        owner,
+        status,
+    )
     pagination = Pagination(page=page, limit=limit, total=total)
     rows = await pool.fetch(
-        f"SELECT {_COLUMNS} FROM devices WHERE tenant_id = $1 ORDER BY id LIMIT $2 OFFSET $3",  # noqa: S608 - a constant
+        f"{_SHOWN} AND ($3::text IS NULL OR {STATUS} = $3) ORDER BY devices.id LIMIT $4 OFFSET $5",
+        now,
         owner,
+        status,
         limit,
         pagination.offset,
     )
-    return Devices(data=[_device(row, now) for row in rows], pagination=pagination, as_of=now)
+    return Devices(data=[_device(row) for row in rows], pagination=pagination, as_of=now)
+
+
+async def show_device(pool: Pool, tenant: str, device: str, *, now: datetime) -> Device:
+    """Give one device.
+
+    Raises:
+        CloudError: INSTITUTION_UNKNOWN or DEVICE_UNKNOWN.
+    """
+    owner = await require_institution(pool, tenant)
+    row = await pool.fetchrow(f"{_SHOWN} AND devices.id = $3", now, owner, device)
+    if row is None:
+        raise CloudError(Reason.DEVICE_UNKNOWN, f"Institution {tenant} has no device {device!r}.")
+    return _device(row)
 
 
 async def revoke_device(pool: Pool, tenant: str, device: str, *, now: datetime) -> Device:
@@ -51,18 +74,12 @@ async def revoke_device(pool: Pool, tenant: str, device: str, *, now: datetime) 
         CloudError: INSTITUTION_UNKNOWN or DEVICE_UNKNOWN.
     """
     owner = await require_institution(pool, tenant)
-    row = await pool.fetchrow(
-        f"UPDATE devices SET status = 'revoked' WHERE tenant_id = $1 AND id = $2 RETURNING {_COLUMNS}",  # noqa: S608 - a constant
-        owner,
-        device,
-    )
-    if row is None:
-        raise CloudError(Reason.DEVICE_UNKNOWN, f"Institution {tenant} has no device {device!r}.")
-    return _device(row, now)
+    await pool.execute("UPDATE devices SET status = 'revoked' WHERE tenant_id = $1 AND id = $2", owner, device)
+    return await show_device(pool, tenant, device, now=now)
 
 
-async def bootstrap(pool: Pool, keyring: Keyring, identity: DeviceIdentity) -> Bootstrap:
-    """Tell a device where it stands and which root key to pin."""
+async def bootstrap(pool: Pool, keyring: Keyring, identity: DeviceIdentity, *, broker: str | None) -> Bootstrap:
+    """Tell a device where it stands, which root key to pin, and at which broker it is heard."""
     row = await pool.fetchrow(
         "SELECT doors.site, doors.access_point, institutions.timezone"
         " FROM doors JOIN institutions ON institutions.id = doors.tenant_id"
@@ -80,30 +97,38 @@ async def bootstrap(pool: Pool, keyring: Keyring, identity: DeviceIdentity) -> B
         device=identity.device,
         timezone=row["timezone"],
         root_key=encode(root.to_cose()).hex(),
+        broker=broker,
     )
 
 
-def _device(row: asyncpg.Record, now: datetime) -> Device:
+def _device(row: asyncpg.Record) -> Device:
     certificate = DeviceCertificate(
         serial=row["certificate_serial"],
         fingerprint=row["certificate_fingerprint"].hex(),
         not_after=row["certificate_not_after"],
     )
+    health = read_report(row["report"])
     return Device(
         id=row["id"],
         door=row["door_id"],
-        status=_status(row, now),
+        status=row["shown_status"],
         last_seen=row["last_seen"],
         enrolled_at=row["enrolled_at"],
         certificate=certificate,
         epoch=row["epoch"].hex() if row["epoch"] is not None else None,
         mark=row["mark"],
         backed_up=row["backed_up"],
+        quarantine=_quarantine(row),
+        accepted_epoch=row["accepted_epoch"].hex() if row["accepted_epoch"] is not None else None,
+        firmware=None if health is None else Firmware(version=health.software),
+        capabilities=[] if health is None else sorted({part.kind.name.lower() for part in health.devices}),
+        metrics={} if health is None else dict(health.metrics),
+        report=None if health is None else shown_report(health, row["received_at"]),
     )
 
 
-def _status(row: asyncpg.Record, now: datetime) -> str:
-    if row["status"] == "revoked":
-        return "revoked"
-    heard = row["last_seen"]
-    return "online" if heard is not None and now - heard <= timedelta(seconds=ONLINE_S) else "offline"
+def _quarantine(row: asyncpg.Record) -> Quarantine | None:
+    since = row["quarantined_at"]
+    if since is None:
+        return None
+    return Quarantine(since=since, reason=row["quarantine_reason"], epoch=row["quarantine_epoch"].hex())

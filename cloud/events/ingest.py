@@ -24,7 +24,7 @@ from cloud.events.metrics import IngestMetrics
 from cloud.events.partitions import Partitions
 from cloud.events.reading import ReadBatch, read_batch
 from cloud.events.store import store, touched_days
-from cloud.events.turns import Turns
+from cloud.events.turns import Room, TurnLock, Turns
 from cloud.health import Check
 from cloud.settings import MIB
 from wire.batch import Acknowledgement, seal_acknowledgement
@@ -36,12 +36,15 @@ GROUP_EVENTS: Final = 4_000
 commit nothing arrives that could be read meanwhile."""
 MAX_WAITING_BYTES: Final = 16 * MIB
 """Most bytes of batches that are not answered yet: 1,000 doors with 100 events each, some two seconds of work; more
-would only be answered later. As rows they take four times as much memory."""
+would only be answered later. As rows they take four times as much memory. Tenants share it (`turns.Room`)."""
 MAX_WAITING_A_DEVICE: Final = 8
 """Most batches of one device that are not answered yet; a door has one or two on their way."""
 STORE_S: Final = 30.0
 STUCK_S: Final = 10.0
 _RETRY_S: Final = 1
+QUARANTINE_RETRY_S: Final = 300
+"""How long a device in quarantine leaves us alone: an operator needs minutes to decide, and a door that was released is
+to go on soon. Doors wait ten minutes at most, whatever is asked of them (sync/backoff.py)."""
 _DATABASE_RETRY_S: Final = 2
 _ROW_FAULTS: Final = (asyncpg.DataError, asyncpg.IntegrityConstraintViolationError)
 """A fault of some row, as opposed to one of the connection: the others are stored without it."""
@@ -55,13 +58,14 @@ class JournalConflict(CloudError):
     """A batch does not follow what is stored.
 
     Args:
-        reason: SEQUENCE_GAP or CHAIN_BROKEN.
+        reason: SEQUENCE_GAP or one that quarantines.
         detail: for people.
         durable: number of the last stored event of this journal; 0 for none.
+        retry_after_s: as with CloudError.
     """
 
-    def __init__(self, reason: Reason, detail: str, *, durable: int) -> None:
-        super().__init__(reason, detail)
+    def __init__(self, reason: Reason, detail: str, *, durable: int, retry_after_s: int | None = None) -> None:
+        super().__init__(reason, detail, retry_after_s=retry_after_s)
         self.durable = durable
 
 
@@ -98,26 +102,27 @@ class Ingest:
         max_waiting_bytes: int = MAX_WAITING_BYTES,
     ) -> None:
         self._stuck_s = stuck_s
-        self._max_waiting_bytes = max_waiting_bytes
+        self._room_left = Room(max_waiting_bytes)
         self._pool = pool
         self._acknowledgers = acknowledgers
         self._metrics = metrics
         self._now = now
         self._waiting: Turns[_Waiting] = Turns()
-        self._bytes = 0
         self._batches: Counter[DeviceKey] = Counter()
         self._arrived = asyncio.Event()
         self._settling: list[_Waiting] = []
-        self._turn = asyncio.Lock()
+        self._reading = TurnLock()
         self._partitions = Partitions()
 
     async def submit(self, who: DeviceIdentity, body: bytes) -> bytes:
         """Store a batch and give the signed acknowledgement.
 
         Raises:
-            JournalConflict: SEQUENCE_GAP when earlier events are missing, CHAIN_BROKEN when others are stored.
-            CloudError: BATCH_INVALID, BATCH_SIGNATURE_INVALID, BATCH_FOREIGN, CHAIN_BROKEN, EPOCH_CLOSED,
-                DEVICE_REVOKED, INGEST_BUSY or DATABASE_UNAVAILABLE; nothing of the batch is promised then.
+            JournalConflict: SEQUENCE_GAP when earlier events are missing; CHAIN_BROKEN when others are stored,
+                EPOCH_UNEXPECTED for a further journal, EPOCH_CLOSED for an earlier one: the device is in quarantine
+                from then on, and everything of it is answered with DEVICE_QUARANTINED.
+            CloudError: BATCH_INVALID, BATCH_SIGNATURE_INVALID, BATCH_FOREIGN, DEVICE_REVOKED, INGEST_BUSY or
+                DATABASE_UNAVAILABLE; nothing of the batch is promised then.
         """
         try:
             with self._room(who, len(body)):
@@ -150,12 +155,12 @@ class Ingest:
         return Check(ok=not stuck, value=self._batches.total(), detail=detail)
 
     async def _read(self, who: DeviceIdentity, body: bytes) -> ReadBatch:
-        """Check a batch, one in each turn of the event loop.
+        """Check a batch, one in each turn of the event loop, tenant by tenant.
 
         Doors that are answered together send together; were their batches read in one go, every step of the
         transaction under way would wait for all of them.
         """
-        async with self._turn:
+        async with self._reading.turn(who.tenant):
             batch = read_batch(body, who, now_ms=_unix_ms(self._now()))
             await asyncio.sleep(0)
         return batch
@@ -164,17 +169,17 @@ class Ingest:
     def _room(self, who: DeviceIdentity, size: int) -> Iterator[None]:
         """Count a batch from its arrival to its answer, and refuse it when there are too many."""
         key = (who.tenant, who.device)
-        if self._bytes + size > self._max_waiting_bytes:
-            raise _busy("More events arrive than can be stored.")
+        if not self._room_left.has(who.tenant, size):
+            raise _busy("More events of this institution arrive than can be stored beside those of the others.")
         if self._batches[key] >= MAX_WAITING_A_DEVICE:
             raise _busy("This device has too many batches on their way; wait for their answers.")
-        self._bytes += size
+        self._room_left.take(who.tenant, size)
         self._batches[key] += 1
         self._metrics.waiting.inc()
         try:
             yield
         finally:
-            self._bytes -= size
+            self._room_left.give_back(who.tenant, size)
             self._batches[key] -= 1
             if not self._batches[key]:
                 del self._batches[key]
@@ -227,7 +232,22 @@ class Ingest:
         self._metrics.commit_s.observe(loop.time() - started_s)
         self._metrics.group_events.observe(plan.events)
         self._metrics.events.inc(plan.events)
+        self._tell_alarms(plan)
         self._answer(group, plan)
+
+    def _tell_alarms(self, plan: Plan) -> None:
+        """Say which devices are in quarantine now, whether or not whoever sent the batch still waits."""
+        for (tenant, device), alarm in plan.alarms.items():
+            self._metrics.alarmed(alarm.reason)
+            _LOG.warning(
+                "journal_alarm",
+                reason=alarm.reason.name,
+                tenant=tenant,
+                device=device,
+                epoch=alarm.epoch.hex(),
+                first=alarm.first,
+                remedy="nothing of this device is stored until it is released; see docs/operations.md",
+            )
 
     def _answer(self, group: Sequence[_Waiting], plan: Plan) -> None:
         """Give each batch its answer; batches of one journal share one acknowledgement."""
@@ -237,7 +257,7 @@ class Ingest:
             if item.answer.done():
                 continue
             if isinstance(verdict, Refused):
-                item.answer.set_exception(_refusal(item.batch, verdict))
+                item.answer.set_exception(_refusal(verdict))
                 continue
             key = ((item.batch.tenant, item.batch.device), item.batch.epoch)
             if key not in signed:
@@ -246,7 +266,7 @@ class Ingest:
             item.answer.set_result(signed[key])
 
 
-_CONFLICTS: Final = frozenset({Reason.SEQUENCE_GAP, Reason.CHAIN_BROKEN})
+_CONFLICTS: Final = frozenset({Reason.SEQUENCE_GAP, Reason.DEVICE_QUARANTINED, *ALARMS})
 _UNAVAILABLE: Final = "The database does not answer; the same batch may be stored soon, or is already: send it again."
 
 
@@ -262,19 +282,10 @@ def _acknowledge(item: _Waiting, mark: Mark, now_ms: int) -> bytes:
     return seal_acknowledgement(acknowledgement, item.signer)
 
 
-def _refusal(batch: ReadBatch, verdict: Refused) -> CloudError:
-    if verdict.reason in ALARMS:
-        _LOG.warning(
-            "journal_alarm",
-            reason=verdict.reason.name,
-            tenant=batch.tenant,
-            device=batch.device,
-            epoch=batch.epoch.hex(),
-            first=batch.first,
-            durable=verdict.durable,
-        )
+def _refusal(verdict: Refused) -> CloudError:
     if verdict.reason in _CONFLICTS:
-        return JournalConflict(verdict.reason, verdict.detail, durable=verdict.durable)
+        wait_s = None if verdict.reason is Reason.SEQUENCE_GAP else QUARANTINE_RETRY_S
+        return JournalConflict(verdict.reason, verdict.detail, durable=verdict.durable, retry_after_s=wait_s)
     return CloudError(verdict.reason, verdict.detail)
 
 

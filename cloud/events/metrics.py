@@ -30,7 +30,7 @@ class IngestMetrics:
         )
         self._alarms = Counter(
             "doorward_ingest_alarms",
-            "Batches that show two writers of one journal or a copied device.",
+            "Devices that went into quarantine: two writers of one journal, or a copied device.",
             ("reason",),
             registry=registry,
         )
@@ -48,7 +48,9 @@ class IngestMetrics:
             self._alarms.labels(reason.name)
 
     def refused(self, reason: Reason) -> None:
-        """Count a refusal, and an alarm when it is one."""
+        """Count a refusal."""
         self._refused.labels(reason.name).inc()
-        if reason in ALARMS:
-            self._alarms.labels(reason.name).inc()
+
+    def alarmed(self, reason: Reason) -> None:
+        """Count a device that goes into quarantine."""
+        self._alarms.labels(reason.name).inc()

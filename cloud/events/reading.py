@@ -1,6 +1,7 @@
 """From the bytes a device sent to a checked run of rows: signature, chain, owner.
 
-Invariant: what leaves here was signed by this device's key, is a gapless chain in itself and tells only of this device.
+Invariant: what leaves here was signed by this device's key, is a gapless chain in itself or says where that breaks, and
+tells only of this device.
 Must not: touch the database, or know how far the device's journal has come.
 """
 
@@ -35,13 +36,14 @@ _FORGERIES: Final = frozenset({WireReason.SIGNATURE_INVALID, WireReason.KEY_INVA
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReadBatch:
-    """A batch whose form, signature and inner chain hold.
+    """A batch whose form and signature hold.
 
     Attributes:
         tenant, device: from the certificate.
         prev: what its first event names as the hash before it; head: the hash of its last event.
         events: their bytes; parts: the same as rows of binary COPY, `rows.PARTS_A_ROW` parts an event.
         days: of the partitions they go to, counted from 2000-01-01.
+        broken_at: the first event that does not name the hash of the one before it in the batch; None when all do.
     """
 
     tenant: Tenant
@@ -54,6 +56,7 @@ class ReadBatch:
     events: tuple[bytes, ...]
     parts: list[bytes]
     days: frozenset[int]
+    broken_at: int | None = None
 
 
 def read_batch(body: bytes, who: DeviceIdentity, *, now_ms: int) -> ReadBatch:
@@ -65,7 +68,7 @@ def read_batch(body: bytes, who: DeviceIdentity, *, now_ms: int) -> ReadBatch:
         now_ms: Unix milliseconds of receipt.
 
     Raises:
-        CloudError: BATCH_INVALID, BATCH_SIGNATURE_INVALID, BATCH_FOREIGN or CHAIN_BROKEN.
+        CloudError: BATCH_INVALID, BATCH_SIGNATURE_INVALID or BATCH_FOREIGN.
     """
     try:
         return _read(body, who, now_ms)
@@ -81,7 +84,7 @@ def _read(body: bytes, who: DeviceIdentity, now_ms: int) -> ReadBatch:
     if batch.device != who.device:
         raise _foreign(batch.device, who)
     prev = match_event(batch.events[0])[FIELD_NAMES.index("prev") + 1][len(_HASH_HEAD) :]
-    parts, days = _to_rows(batch, who, now_ms)
+    parts, days, broken_at = _to_rows(batch, who, now_ms)
     return ReadBatch(
         tenant=who.tenant,
         device=who.device,
@@ -93,10 +96,11 @@ def _read(body: bytes, who: DeviceIdentity, now_ms: int) -> ReadBatch:
         events=batch.events,
         parts=parts,
         days=days,
+        broken_at=broken_at,
     )
 
 
-def _to_rows(batch: Batch, who: DeviceIdentity, now_ms: int) -> tuple[list[bytes], frozenset[int]]:
+def _to_rows(batch: Batch, who: DeviceIdentity, now_ms: int) -> tuple[list[bytes], frozenset[int], int | None]:
     """Check each event against the one before it, and write its row."""
     received_us = to_postgres_us(now_ms)
     earliest_ms, latest_ms = now_ms - PAST // _MS, now_ms + FUTURE // _MS
@@ -105,14 +109,15 @@ def _to_rows(batch: Batch, who: DeviceIdentity, now_ms: int) -> tuple[list[bytes
     doors: dict[bytes, bytes] = {}
     parts: list[bytes] = []
     days: set[int] = set()
+    broken_at: int | None = None
     for raw in batch.events:
         owner, number, wall, door, kind, reason, credential, named = match_event(raw).group(*_GROUPS)
         if owner != device:
             raise _foreign(owner[1:].decode(), who)
         if (number[0] if len(number) == 1 else int.from_bytes(number[1:], "big")) != seq:
             raise CloudError(Reason.BATCH_INVALID, f"The event at place {seq} of the journal has another number.")
-        if named != prev and parts:
-            raise _broken(seq)
+        if named != prev and parts and broken_at is None:
+            broken_at = seq
         prev = _HASH_HEAD + hashlib.sha256(raw).digest()
         wall_ms = int.from_bytes(wall[1:], "big")
         at_us = wall_ms * 1000 - POSTGRES_EPOCH_US if earliest_ms <= wall_ms <= latest_ms else received_us
@@ -121,7 +126,7 @@ def _to_rows(batch: Batch, who: DeviceIdentity, now_ms: int) -> tuple[list[bytes
             doors[door] = text_field(door)
         parts += row(start, seq, at_us, kind, doors[door], reason, credential, raw)
         seq += 1
-    return parts, frozenset(days)
+    return parts, frozenset(days), broken_at
 
 
 _MS: Final = timedelta(milliseconds=1)
@@ -130,7 +135,3 @@ _MS: Final = timedelta(milliseconds=1)
 def _foreign(named: str, who: DeviceIdentity) -> CloudError:
     detail = f"The batch tells of device {named}, but the certificate is of {who.device}."
     return CloudError(Reason.BATCH_FOREIGN, detail)
-
-
-def _broken(seq: int) -> CloudError:
-    return CloudError(Reason.CHAIN_BROKEN, f"Event {seq} does not follow from event {seq - 1} of its own batch.")

@@ -12,7 +12,8 @@ from litestar.types import HTTPScope, Receive
 
 from cloud import problems
 from cloud.asgi import PlainRoute, Reply, read_body
-from cloud.events.ingest import JournalConflict
+from cloud.devices.guard import DeviceIdentity
+from cloud.events.ingest import Ingest, JournalConflict
 from cloud.state import CloudState
 from wire.batch import MAX_BATCH_BYTES
 from wire.messages import MEDIA_COSE
@@ -29,13 +30,21 @@ def ingest_route(cloud: CloudState) -> PlainRoute:
 
     async def post_events(scope: HTTPScope, receive: Receive) -> Reply:
         who = await cloud.devices.identify(scope)
-        body = await read_body(scope, receive, max_bytes=MAX_BATCH_BYTES)
-        try:
-            return Reply(await cloud.ingest.submit(who, body), MEDIA_COSE)
-        except JournalConflict as conflict:
-            return _conflict(conflict)
+        return await store_batch(cloud.ingest, who, await read_body(scope, receive, max_bytes=MAX_BATCH_BYTES))
 
     return post_events
+
+
+async def store_batch(ingest: Ingest, who: DeviceIdentity, body: bytes) -> Reply:
+    """Store a batch and give the answer, which is the same whichever way the batch came.
+
+    Raises:
+        CloudError: as `Ingest.submit`, but for JournalConflict, which is an answer.
+    """
+    try:
+        return Reply(await ingest.submit(who, body), MEDIA_COSE)
+    except JournalConflict as conflict:
+        return _conflict(conflict)
 
 
 def _conflict(conflict: JournalConflict) -> Reply:
@@ -47,4 +56,6 @@ def _conflict(conflict: JournalConflict) -> Reply:
         detail=conflict.detail,
         durable=conflict.durable,
     )
-    return Reply(msgspec.json.encode(problem), problems.MEDIA_TYPE, status)
+    wait_s = conflict.retry_after_s
+    headers = {} if wait_s is None else {"retry-after": str(wait_s)}
+    return Reply(msgspec.json.encode(problem), problems.MEDIA_TYPE, status, headers)
