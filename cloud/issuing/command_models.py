@@ -6,7 +6,7 @@ from typing import Annotated
 
 import msgspec
 
-from wire.command import MAX_LIFETIME_S
+from wire.command import MAX_HOLD_S, MAX_LIFETIME_S
 
 
 @unique
@@ -15,6 +15,21 @@ class CommandAction(Enum):
 
     UNLOCK = "unlock"
     RESET_FIRE = "reset-fire"
+    MODE = "mode"
+    RELEASE = "release"
+    REBOOT = "reboot"
+    REFRESH = "refresh"
+    SNAPSHOT = "snapshot"
+
+
+@unique
+class CommandMode(Enum):
+    """How a door is to rest for a while. A lockdown is no command: PUT the door's or the site's lockdown."""
+
+    LOCKED = "locked"
+    UNLOCKED = "unlocked"
+    BLOCKED = "blocked"
+    LOCKED_DOWN = "locked_down"
 
 
 @unique
@@ -28,10 +43,16 @@ class CommandState(Enum):
 
 
 class NewCommand(msgspec.Struct, frozen=True, kw_only=True, rename="camel", forbid_unknown_fields=True):
-    """An order; an unlock holds for at most 60 s, anything else for an hour."""
+    """An order; an unlock holds for at most 60 s, anything else for an hour.
+
+    `mode` says how the door is to rest, and belongs to the action `mode` alone; `holdS` for how long, at most twelve
+    hours. Without it the mode ends with the order itself. A `release` ends it before.
+    """
 
     action: CommandAction
     expires_in_s: Annotated[int, msgspec.Meta(ge=1, le=MAX_LIFETIME_S)] = 30
+    mode: CommandMode | None = None
+    hold_s: Annotated[int, msgspec.Meta(ge=1, le=MAX_HOLD_S)] | None = None
 
 
 class IssuedCommand(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
@@ -51,6 +72,8 @@ class IssuedCommand(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     device: str | None = None
     event: int | None = None
     reason: str | None = None
+    mode: CommandMode | None = None
+    hold_s: int | None = None
 
 
 class LockdownOrder(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -74,6 +97,6 @@ class Lockdowns(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Commands(msgspec.Struct, frozen=True, kw_only=True):
-    """The newest commands to a door, newest first."""
+    """Commands: of a door the newest, newest first; of an order to a site one for each door."""
 
     data: list[IssuedCommand]

@@ -14,22 +14,26 @@ import asyncpg
 
 from cloud.database import ACQUIRE_S, Connection, Pool
 from cloud.errors import CloudError, Reason
-from cloud.issuing.command_models import CommandAction, CommandState, IssuedCommand, NewCommand
+from cloud.issuing.command_models import CommandAction, CommandMode, CommandState, IssuedCommand, NewCommand
 from cloud.issuing.keyring import Keyring
 from cloud.issuing.keys import KeyRole
 from wire.command import COMMAND_ID_BYTES, Command, seal_command
 from wire.command_list import MAX_COMMANDS, CommandList, encode_command_list
 from wire.errors import WireError
 from wire.keys import Signer
-from wire.names import Action, DoorId, EventKind, Tenant
+from wire.names import Action, DoorId, DoorMode, EventKind, Tenant
 from wire.names import Reason as Denial
 
 MAX_KEY_CHARACTERS: Final = 64
 _ACTIONS: Final = {each: Action[each.name] for each in CommandAction}
 _NAMES: Final = {int(action): name for name, action in _ACTIONS.items()}
+_MODES: Final = {each: DoorMode[each.name] for each in CommandMode}
+_MODE_NAMES: Final = {int(mode): name for name, mode in _MODES.items()}
 _CLOCKS_DIFFER: Final = timedelta(hours=1)
 """An answer may carry a time before the command's: a door's clock need not be the cloud's."""
-_COLUMNS: Final = "door_id, counter, command_id, action, issued_at, expires_at"
+_COLUMNS: Final = "door_id, counter, command_id, action, issued_at, expires_at, mode, hold_s"
+KEPT: Final = timedelta(days=35)
+"""The record of what was ordered and done is the doors' events; who asks for a command again asks soon."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +64,7 @@ class CommandDesk:
         Raises:
             CloudError: INSTITUTION_UNKNOWN, DOOR_UNKNOWN, COMMAND_INVALID, COMMAND_CONFLICT or KEY_UNUSABLE.
         """
+        _check(new)
         signer = await self._keyring.signer(tenant, KeyRole.COMMAND)
         async with self._pool.acquire(timeout=ACQUIRE_S) as connection, connection.transaction():
             await _lock_door(connection, tenant, door)
@@ -67,7 +72,7 @@ class CommandDesk:
             if row is None:
                 command = await self._next(connection, tenant, door, new)
                 row = await _insert(connection, tenant, command, key, _seal(command, signer))
-            elif _NAMES[row["action"]] is not new.action:
+            elif _asked(row) != (new.action, new.mode, new.hold_s):
                 detail = "This Idempotency-Key has ordered something else at this door; use a new one for a new order."
                 raise CloudError(Reason.COMMAND_CONFLICT, detail)
         return (await self._told(tenant, door, [row]))[0]
@@ -84,7 +89,16 @@ class CommandDesk:
             issued_at_s=int(now),
             expires_at_s=int(now) + new.expires_in_s,
             counter=max((last or 0) + 1, int(now * 1000)),
+            mode=None if new.mode is None else _MODES[new.mode],
+            hold_s=new.hold_s,
         )
+
+    async def forget_old(self, tenant: Tenant) -> int:
+        """Forget commands that ended more than 35 days ago; gives how many there were."""
+        done = await self._pool.execute(
+            "DELETE FROM commands WHERE tenant_id = $1 AND expires_at < $2", tenant, self._now() - KEPT
+        )
+        return int(done.removeprefix("DELETE "))
 
     async def listed(self, tenant: Tenant, door: DoorId, *, limit: int) -> list[IssuedCommand]:
         """Give the newest commands to a door, newest first."""
@@ -181,7 +195,31 @@ def _shown(row: asyncpg.Record, answer: _Answer | None, now: datetime) -> Issued
         device=None if answer is None else answer.device,
         event=None if answer is None else answer.seq,
         reason=None if answer is None or answer.reason is None else Denial(answer.reason).name,
+        mode=_asked(row)[1],
+        hold_s=row["hold_s"],
     )
+
+
+def _asked(row: asyncpg.Record) -> tuple[CommandAction, CommandMode | None, int | None]:
+    """Give what an operator asked for with a command."""
+    return _NAMES[row["action"]], None if row["mode"] is None else _MODE_NAMES[row["mode"]], row["hold_s"]
+
+
+def _check(new: NewCommand) -> None:
+    """Refuse an order that no door could read.
+
+    Raises:
+        CloudError: COMMAND_INVALID.
+    """
+    if new.mode is CommandMode.LOCKED_DOWN:
+        detail = 'A lockdown is no command: PUT doors/{door}/lockdown or sites/{site}/lockdown with {"on": true}.'
+    elif new.action is CommandAction.MODE and new.mode is None:
+        detail = 'Say which mode the door is to rest in: "mode": "locked", "unlocked" or "blocked".'
+    elif new.action is not CommandAction.MODE and (new.mode, new.hold_s) != (None, None):
+        detail = f'Only the action "mode" takes mode and holdS; {new.action.value} has none.'
+    else:
+        return
+    raise CloudError(Reason.COMMAND_INVALID, detail)
 
 
 async def _lock_door(connection: Connection, tenant: Tenant, door: DoorId) -> None:
@@ -207,7 +245,8 @@ async def _insert(
 ) -> asyncpg.Record:
     row = await connection.fetchrow(
         "INSERT INTO commands (tenant_id, door_id, counter, command_id, action, issued_at, expires_at,"  # noqa: S608 - fixed words
-        " idempotency_key, sealed) VALUES ($1, $2, $3, $4, $5, to_timestamp($6), to_timestamp($7), $8, $9)"
+        " idempotency_key, sealed, mode, hold_s)"
+        " VALUES ($1, $2, $3, $4, $5, to_timestamp($6), to_timestamp($7), $8, $9, $10, $11)"
         f" RETURNING {_COLUMNS}",
         tenant,
         command.target,
@@ -218,6 +257,8 @@ async def _insert(
         command.expires_at_s,
         key,
         sealed,
+        None if command.mode is None else int(command.mode),
+        command.hold_s,
     )
     assert row is not None  # noqa: S101 - RETURNING gives the row that was inserted
     return row

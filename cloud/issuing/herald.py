@@ -11,8 +11,9 @@ from typing import Final
 import asyncpg
 import structlog
 
-from cloud.database import AWAY
+from cloud.database import AWAY, Connection
 from cloud.issuing.changes import Changes
+from cloud.tasks import first_of
 from wire.names import Tenant
 
 CHANNEL: Final = "doorward_changes"
@@ -58,12 +59,15 @@ class Herald:
             await connection.add_listener(CHANNEL, self._heard)
             self._changes.wake_all()
             self.hears.set()
-            while not ended.is_set():
-                for tenant in await self._changes.published(ended):
-                    await connection.execute("SELECT pg_notify($1, $2)", CHANNEL, f"{self._me} {tenant}")
+            await first_of(ended.wait(), self._tell(connection))
         finally:
             self.hears.clear()
             connection.terminate()
+
+    async def _tell(self, connection: Connection) -> None:
+        while True:
+            for tenant in await self._changes.for_processes.take():
+                await connection.execute("SELECT pg_notify($1, $2)", CHANNEL, f"{self._me} {tenant}")
 
     def _heard(self, _connection: object, _process: int, _channel: str, message: object) -> None:
         sender, _, tenant = str(message)[:_MAX_CHARACTERS].partition(" ")

@@ -7,6 +7,7 @@ Must not: decide who is admitted; the door does.
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import datetime
+from typing import Final
 
 import asyncpg
 import msgspec
@@ -22,6 +23,11 @@ from wire.errors import WireError
 from wire.keys import Signer
 from wire.names import DoorId, DoorMode, Tenant
 from wire.policy import PolicyBundle, refuse_lockout, seal_policy
+
+_ORDER: Final = """
+    WITH ordered AS (SELECT id FROM doors WHERE tenant_id = $1 AND id = ANY($2) ORDER BY id FOR NO KEY UPDATE)
+    UPDATE doors SET locked_down = $3 FROM ordered WHERE doors.tenant_id = $1 AND doors.id = ordered.id"""
+"""Locked in one order, so that two orders at a time cannot deadlock."""
 
 
 class Policies:
@@ -44,76 +50,44 @@ class Policies:
         Raises:
             CloudError: DOOR_UNKNOWN, POLICY_INVALID, POLICY_LOCKS_OUT or KEY_UNUSABLE.
         """
-        signer = await self._keyring.signer(tenant, KeyRole.POLICY)
-        async with self._pool.acquire(timeout=ACQUIRE_S) as connection, connection.transaction():
-            timezone, locked_down = await _lock_door(connection, tenant, door)
-            last = await _newest(connection, tenant, door)
-            kept = msgspec.structs.replace(document, lock_out=False)
-            same_key = last is not None and last["key_id"] == bytes(signer.public_key.key_id)
-            same_state = last is not None and last["locked_down"] is locked_down
-            if last is not None and same_key and same_state and _document(last["document"]) == kept:
-                return int(last["version"])
-            now = self._now()
-            version = 1 if last is None else last["version"] + 1
-            bundle = to_bundle(
-                document,
-                tenant=tenant,
-                door=door,
-                timezone=timezone,
-                version=version,
-                issued_at_s=int(now.timestamp()),
-            )
-            held = None if last is None else _held(last, bundle)
-            guarded = _guarded(bundle, held)
-            data = _seal(_guarded(_locked_down(guarded), held) if locked_down else guarded, signer)
-            await connection.execute(
-                "INSERT INTO policies (tenant_id, door_id, version, document, key_id, bundle, created_at, locked_down)"
-                " VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
-                tenant,
-                door,
-                version,
-                msgspec.json.encode(kept).decode(),
-                bytes(signer.public_key.key_id),
-                data,
-                now,
-                locked_down,
-            )
+        version, _ = await self._put(tenant, door, document)
         return version
 
-    async def lock_down(self, tenant: Tenant, doors: Sequence[DoorId], *, on: bool) -> dict[DoorId, int]:
-        """Lock doors down, or end that; give each door's version, 0 for one that has no policy and admits nobody.
+    async def order_lockdown(self, tenant: Tenant, doors: Sequence[DoorId], *, on: bool) -> None:
+        """Keep that doors are locked down, or are no more; each door's policy is to be signed after it.
 
         The order is kept before anything is signed: what was begun and cut off is finished by the same order again.
+        """
+        await self._pool.execute(_ORDER, tenant, doors, on)
+
+    async def sign_lockdown(self, tenant: Tenant, door: DoorId) -> int:
+        """Sign a door's policy as it is ordered; gives its version, 0 for a door that has none and admits nobody.
 
         Raises:
-            CloudError: KEY_UNUSABLE.
+            CloudError: DOOR_UNKNOWN or KEY_UNUSABLE.
         """
-        await self._pool.execute(
-            "UPDATE doors SET locked_down = $3 WHERE tenant_id = $1 AND id = ANY($2)", tenant, doors, on
-        )
-        versions: dict[DoorId, int] = {}
-        for door in doors:
-            last = await _newest(self._pool, tenant, door)
-            versions[door] = 0 if last is None else await self.put(tenant, door, _ordered(last))
-        return versions
+        version, _ = await self._put(tenant, door, None)
+        return version
 
     async def sign_again(self, tenant: Tenant) -> int:
-        """Sign every policy in force with the present key, after that key has changed; give how many were.
+        """Sign every policy in force again whose key has changed or whose version doors may have passed; give how many.
 
         Raises:
             CloudError: INSTITUTION_UNKNOWN or KEY_UNUSABLE.
         """
         signer = await self._keyring.signer(tenant, KeyRole.POLICY)
         rows = await self._pool.fetch(
-            "SELECT DISTINCT ON (door_id) door_id, key_id, document FROM policies"
+            "SELECT DISTINCT ON (door_id) door_id, key_id, version <= version_floor AS behind"
+            " FROM policies JOIN institutions ON institutions.id = tenant_id"
             " WHERE tenant_id = $1 ORDER BY door_id, version DESC",
             tenant,
         )
-        old = [row for row in rows if row["key_id"] != bytes(signer.public_key.key_id)]
-        for row in old:
-            # What is in force was ordered when it was given, or has come about with time.
-            await self.put(tenant, DoorId(row["door_id"]), _ordered(row))
-        return len(old)
+        old = [row["door_id"] for row in rows if row["behind"] or row["key_id"] != bytes(signer.public_key.key_id)]
+        again = 0
+        for door in old:
+            _, new = await self._put(tenant, DoorId(door), None)
+            again += new
+        return again
 
     async def show(self, tenant: Tenant, door: DoorId) -> StoredPolicy:
         """Give the policy in force as it was written.
@@ -137,6 +111,53 @@ class Policies:
             raise _unknown(door)
         return Signed(row["version"], row["bundle"])
 
+    async def _put(self, tenant: Tenant, door: DoorId, document: PolicyDocument | None) -> tuple[int, bool]:
+        """Put a policy in force; without one, the newest again, as it is read while nobody else can change it.
+
+        Returns:
+            the version in force, 0 for a door that has no policy and was given none, and whether it is new.
+        """
+        signer = await self._keyring.signer(tenant, KeyRole.POLICY)
+        async with self._pool.acquire(timeout=ACQUIRE_S) as connection, connection.transaction():
+            timezone, locked_down, floor = await _lock_door(connection, tenant, door)
+            last = await _newest(connection, tenant, door)
+            if document is None:
+                if last is None:
+                    return 0, False
+                document = _ordered(last)
+            kept = msgspec.structs.replace(document, lock_out=False)
+            same_key = last is not None and last["key_id"] == bytes(signer.public_key.key_id)
+            same_state = last is not None and last["locked_down"] is locked_down
+            same = same_key and same_state and last is not None and last["version"] > floor
+            if same and last is not None and _document(last["document"]) == kept:
+                return int(last["version"]), False
+            now = self._now()
+            version = max(floor, 0 if last is None else last["version"]) + 1
+            bundle = to_bundle(
+                document,
+                tenant=tenant,
+                door=door,
+                timezone=timezone,
+                version=version,
+                issued_at_s=int(now.timestamp()),
+            )
+            held = None if last is None else _held(last, bundle)
+            guarded = _guarded(bundle, held)
+            data = _seal(_guarded(_locked_down(guarded), held) if locked_down else guarded, signer)
+            await connection.execute(
+                "INSERT INTO policies (tenant_id, door_id, version, document, key_id, bundle, created_at, locked_down)"
+                " VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
+                tenant,
+                door,
+                version,
+                msgspec.json.encode(kept).decode(),
+                bytes(signer.public_key.key_id),
+                data,
+                now,
+                locked_down,
+            )
+        return version, True
+
 
 async def _newest(source: Source, tenant: Tenant, door: DoorId) -> asyncpg.Record | None:
     return await source.fetchrow(
@@ -147,21 +168,24 @@ async def _newest(source: Source, tenant: Tenant, door: DoorId) -> asyncpg.Recor
     )
 
 
-async def _lock_door(connection: Connection, tenant: Tenant, door: DoorId) -> tuple[str, bool]:
-    """Let one transaction at a time change a door's policy; give the time zone, and whether it is locked down."""
+async def _lock_door(connection: Connection, tenant: Tenant, door: DoorId) -> tuple[str, bool, int]:
+    """Let one transaction at a time change a door's policy; give time zone, lockdown, and the floor of versions."""
     row = await connection.fetchrow(
-        "SELECT timezone, locked_down FROM doors JOIN institutions ON institutions.id = doors.tenant_id"
+        "SELECT timezone, locked_down, version_floor FROM doors JOIN institutions ON institutions.id = doors.tenant_id"
         " WHERE doors.tenant_id = $1 AND doors.id = $2 FOR NO KEY UPDATE OF doors",
         tenant,
         door,
     )
     if row is None:
         raise CloudError(Reason.DOOR_UNKNOWN, f"Institution {tenant} has no door {door!r}; make it first.")
-    return str(row["timezone"]), bool(row["locked_down"])
+    return str(row["timezone"]), bool(row["locked_down"]), int(row["version_floor"])
 
 
 def _ordered(row: asyncpg.Record) -> PolicyDocument:
-    """Give the document of a stored policy to be signed again, whomever it lets in by now."""
+    """Give the document of a stored policy to be signed again, whomever it lets in by now.
+
+    What is in force was ordered when it was given, or has come about with time.
+    """
     return msgspec.structs.replace(_document(row["document"]), lock_out=True)
 
 

@@ -14,6 +14,7 @@ import asyncpg
 
 from cloud.database import ACQUIRE_S, Connection, Pool
 from cloud.errors import CloudError, Reason
+from cloud.events.turns import TurnLock
 from cloud.issuing.keyring import Keyring
 from cloud.issuing.keys import KeyRole
 from wire.keys import Signer
@@ -48,6 +49,12 @@ _TABLES: Final = """
 _REMOVALS: Final = """
     SELECT coalesce(string_agg(key, ''::bytea ORDER BY key), ''::bytea) FROM roster_removals
     WHERE tenant_id = $1 AND site = $2 AND version > $3"""
+_CHANGES: Final = """
+    SELECT (SELECT count(*) FROM (SELECT FROM roster_removals
+        WHERE tenant_id = $1 AND site = $2 AND version > $3 LIMIT $4) AS gone) AS removals,
+        count(*) AS upserts, count(pin) AS pins
+    FROM (SELECT pin FROM roster_entries WHERE tenant_id = $1 AND site = $2 AND version > $3 LIMIT $4) AS entries"""
+"""How much a delta would hold, counted no further than one too many: packing what is too much holds others up."""
 _CONTENT: Final = """
     SELECT version, hash, entries, pins FROM roster_contents
     WHERE tenant_id = $1 AND site = $2 AND version <= $3 ORDER BY version DESC LIMIT 1"""
@@ -77,7 +84,7 @@ class Rosters:
         self._now = now
         self._deltas: dict[tuple[Tenant, str, int, int], bytes | None] = {}
         self._whole: dict[tuple[Tenant, str, int], bytes] = {}
-        self._one_at_a_time = asyncio.Lock()
+        self._one_at_a_time = TurnLock()
 
     async def versions(self, tenant: Tenant) -> dict[DoorId, int]:
         """Give the newest version for each door whose site has a roster, after issuing again those that are due.
@@ -120,7 +127,7 @@ class Rosters:
         """
         signer = await self._keyring.signer(tenant, KeyRole.POLICY)
         async with (
-            self._one_at_a_time,
+            self._one_at_a_time.turn(tenant),
             self._pool.acquire(timeout=ACQUIRE_S) as connection,
             connection.transaction(),
         ):
@@ -240,13 +247,12 @@ async def _make_delta(
     after = await connection.fetchrow(_CONTENT, tenant, site, row["version"])
     if before is None or after is None:
         return None
-    removals = await connection.fetchval(_REMOVALS, tenant, site, since)
+    found = await connection.fetchrow(_CHANGES, tenant, site, since, MAX_CHANGES + 1)
+    assert found is not None  # noqa: S101 - an aggregate gives a row
+    if _is_too_much(found, after):
+        return None
     tables = await connection.fetchrow(_TABLES, tenant, site, since)
     assert tables is not None  # noqa: S101 - an aggregate gives a row
-    changes = len(removals) // KEY_BYTES + len(tables["records"]) // RECORD_BYTES
-    whole_bytes = after["entries"] * RECORD_BYTES + after["pins"] * PIN_BYTES
-    if changes > MAX_CHANGES or 2 * (len(removals) + len(tables["records"]) + len(tables["pins"])) > whole_bytes:
-        return None
     delta = RosterDelta(
         tenant=tenant,
         site=site,
@@ -256,8 +262,16 @@ async def _make_delta(
         before=before["hash"],
         after=after["hash"],
         level_sets=await _level_sets(connection, tenant, site, since),
-        removals=removals,
+        removals=await connection.fetchval(_REMOVALS, tenant, site, since),
         upserts=tables["records"],
         pins=tables["pins"],
     )
     return await asyncio.to_thread(seal_roster_delta, delta, signer)
+
+
+def _is_too_much(changes: asyncpg.Record, whole: asyncpg.Record) -> bool:
+    """Tell whether a delta would not fit, or have more than half of the whole roster's bytes."""
+    changed = changes["removals"] + changes["upserts"]
+    delta_bytes = changes["removals"] * KEY_BYTES + changes["upserts"] * RECORD_BYTES + changes["pins"] * PIN_BYTES
+    whole_bytes = whole["entries"] * RECORD_BYTES + whole["pins"] * PIN_BYTES
+    return bool(changed > MAX_CHANGES or 2 * delta_bytes > whole_bytes)

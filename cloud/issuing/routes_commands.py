@@ -1,18 +1,16 @@
-"""Routes of commands: operators give them, doors fetch them."""
+"""Routes of commands, for operators."""
 
 from typing import Annotated, Final
 from uuid import UUID
 
-from litestar import Response, Router, get, post, put
-from litestar.params import FromPath, HeaderParameter, JSONBody, QueryParameter
+from litestar import Router, get, post, put
+from litestar.params import FromPath, HeaderParameter, JSONBody
 
 from cloud.doors.service import doors_at, require_door
 from cloud.issuing.command_models import Commands, DoorLockdown, IssuedCommand, LockdownOrder, Lockdowns, NewCommand
 from cloud.issuing.commands import MAX_KEY_CHARACTERS
 from cloud.models import PageLimit, PathName
-from cloud.state import Cloud, CloudState, Device
-from wire.codec import MAX_UINT
-from wire.messages import DEVICE_COMMANDS, MEDIA_COMMANDS
+from cloud.state import Cloud, CloudState
 from wire.names import DoorId, Tenant
 
 IdempotencyKey = Annotated[
@@ -32,6 +30,15 @@ async def give_command(
 ) -> IssuedCommand:
     """Order a door to do something now. The door does it at most once, and answers with an event of its journal."""
     return await cloud.issuing.give_command(Tenant(tenant), DoorId(door), data, key=key)
+
+
+@post("/sites/{site:str}/commands")
+async def give_commands(
+    tenant: PathName, site: PathName, data: JSONBody[NewCommand], cloud: Cloud, key: IdempotencyKey = None
+) -> Commands:
+    """Order every door of a site to do something now; each has a command, and gives an answer, of its own."""
+    doors = await doors_at(cloud.pool, tenant, site)
+    return Commands(data=await cloud.issuing.give_commands(Tenant(tenant), doors, data, key=key))
 
 
 @get("/doors/{door:str}/commands")
@@ -65,18 +72,8 @@ async def _lock_down(cloud: CloudState, tenant: str, doors: list[DoorId], *, on:
     return Lockdowns(data=[DoorLockdown(door=door, on=on, policy_version=versions[door]) for door in doors])
 
 
-@get(DEVICE_COMMANDS)
-async def commands(
-    cloud: Cloud, device: Device, after: Annotated[int, QueryParameter(ge=0, le=MAX_UINT)] = 0
-) -> Response[bytes]:
-    """Give the commands that still hold and come after a counter."""
-    data = await cloud.issuing.commands.document(device.tenant, device.door, after=after)
-    return Response(data, media_type=MEDIA_COMMANDS, headers={"cache-control": "no-store"})
-
-
-api_router: Final = Router(
+router: Final = Router(
     "/institutions/{tenant:str}",
-    route_handlers=[give_command, list_commands, show_command, lock_door_down, lock_site_down],
+    route_handlers=[give_command, give_commands, list_commands, show_command, lock_door_down, lock_site_down],
     tags=["commands"],
 )
-device_router: Final = Router("/", route_handlers=[commands])

@@ -1,76 +1,94 @@
-"""What doors fetch: trust, policy, status lists, and the long poll that says when to.
+"""What doors fetch: trust, policy, status lists, commands, and the long poll that says when to.
 
-Invariant: an ETag stands for exactly one signed document; what a door already has is answered with 304.
+They are plain routes, because a publication sends every door of an institution here at the same moment.
+
+Invariant: what a door already has is answered with 304.
 Must not: serve one tenant's or door's documents to another; both come from the certificate.
 """
 
-from typing import Annotated, Any, Final
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from typing import Final, TypeAlias
+from urllib.parse import parse_qsl
 
-from litestar import Request, Response, Router, get
-from litestar.params import PathParameter, QueryParameter
-from litestar.status_codes import HTTP_304_NOT_MODIFIED
+import msgspec
+from litestar.types import HTTPScope, Receive
 
-from cloud.issuing.changes import Versions, read_known
-from cloud.issuing.trust import Signed
-from cloud.state import Cloud, Device
-from wire.messages import DEVICE_CHANGES, DEVICE_POLICY, DEVICE_STATUS, DEVICE_TRUST, MEDIA_COSE
+from cloud.asgi import PlainRoute, Reply
+from cloud.devices.guard import DeviceIdentity
+from cloud.errors import CloudError, Reason
+from cloud.issuing.changes import digits, read_known
+from cloud.issuing.rest import answer, number
+from cloud.state import CloudState
+from wire.messages import (
+    DEVICE_CHANGES,
+    DEVICE_COMMANDS,
+    DEVICE_POLICY,
+    DEVICE_STATUS,
+    DEVICE_TRUST,
+    MEDIA_COMMANDS,
+    MEDIA_COSE,
+)
 from wire.status_list import MAX_LIST_ID
 
-ListId = Annotated[int, PathParameter(ge=0, le=MAX_LIST_ID)]
+DeviceRoute: TypeAlias = Callable[[CloudState, DeviceIdentity, HTTPScope], Awaitable[Reply]]
+"""Answers a device that has shown who it is."""
 
 
-@get(DEVICE_TRUST)
-async def trust(request: Request[Any, Any, Any], cloud: Cloud, device: Device) -> Response[bytes]:
+def for_device(cloud: CloudState, route: DeviceRoute) -> PlainRoute:
+    """Make a plain route of one that needs a device's certificate."""
+
+    async def identified(scope: HTTPScope, receive: Receive) -> Reply:
+        del receive
+        return await route(cloud, await cloud.devices.identify(scope), scope)
+
+    return identified
+
+
+async def trust(cloud: CloudState, device: DeviceIdentity, scope: HTTPScope) -> Reply:
     """Give the tenant's newest trust bundle."""
-    return _document(request, await cloud.issuing.trust.current(cloud.pool, device.tenant))
+    found = await cloud.issuing.trust.current(cloud.pool, device.tenant)
+    return answer(scope, found.version, found.data, MEDIA_COSE)
 
 
-@get(DEVICE_POLICY)
-async def policy(request: Request[Any, Any, Any], cloud: Cloud, device: Device) -> Response[bytes]:
+async def policy(cloud: CloudState, device: DeviceIdentity, scope: HTTPScope) -> Reply:
     """Give the door's newest policy."""
-    return _document(request, await cloud.issuing.policies.current(device.tenant, device.door))
+    found = await cloud.issuing.policies.current(device.tenant, device.door)
+    return answer(scope, found.version, found.data, MEDIA_COSE)
 
 
-@get(DEVICE_STATUS + "/{list_id:int}")
-async def status(
-    request: Request[Any, Any, Any],
-    cloud: Cloud,
-    device: Device,
-    list_id: ListId,
-    since: Annotated[int | None, QueryParameter(ge=0)] = None,
-) -> Response[bytes]:
+async def status(cloud: CloudState, device: DeviceIdentity, scope: HTTPScope) -> Reply:
     """Give a status list, or the delta from `since` when that is smaller."""
-    token = await cloud.issuing.status.token(device.tenant, list_id, since=since)
-    return answer(request, token.sequence, token.data, token.media_type)
+    list_id = _list_id(scope["path"].rpartition("/")[2])
+    token = await cloud.issuing.tokens.token(device.tenant, list_id, since=number(scope, "since"))
+    return answer(scope, token.sequence, token.data, token.media_type)
 
 
-@get(DEVICE_CHANGES)
-async def changes(request: Request[Any, Any, Any], cloud: Cloud, device: Device) -> Versions:
+async def commands(cloud: CloudState, device: DeviceIdentity, scope: HTTPScope) -> Reply:
+    """Give the commands that still hold and come after a counter."""
+    data = await cloud.issuing.commands.document(device.tenant, device.door, after=number(scope, "after") or 0)
+    return Reply(data, MEDIA_COMMANDS)
+
+
+async def changes(cloud: CloudState, device: DeviceIdentity, scope: HTTPScope) -> Reply:
     """Answer as soon as something is newer than what the door says it has."""
-    known, wait_s = read_known(request.query_params)
-    return await cloud.issuing.changes.wait(device.tenant, device.door, known, wait_s=wait_s)
+    known, wait_s = read_known(dict(parse_qsl(scope["query_string"].decode("latin-1"))))
+    found = await cloud.issuing.changes.wait(device.tenant, device.door, known, wait_s=wait_s)
+    return Reply(msgspec.json.encode(found), "application/json")
 
 
-def answer(request: Request[Any, Any, Any], version: int, data: bytes, media_type: str) -> Response[bytes]:
-    """Answer with a document at a version, or 304 to who has it."""
-    return not_modified(request, version) or Response(data, media_type=media_type, headers={"etag": f'"{version}"'})
+def _list_id(text: str) -> int:
+    with suppress(ValueError):
+        if (found := digits(text)) <= MAX_LIST_ID:
+            return found
+    raise CloudError(Reason.STATUS_LIST_UNKNOWN, f"Status lists have numbers from 0 to {MAX_LIST_ID}.")
 
 
-def not_modified(request: Request[Any, Any, Any], version: int) -> Response[bytes] | None:
-    """Give the answer to who has this version, None when the caller does not."""
-    etag = f'"{version}"'
-    if not _names(request.headers.get("if-none-match", ""), etag):
-        return None
-    return Response(b"", status_code=HTTP_304_NOT_MODIFIED, headers={"etag": etag})
-
-
-def _document(request: Request[Any, Any, Any], signed: Signed) -> Response[bytes]:
-    return answer(request, signed.version, signed.data, MEDIA_COSE)
-
-
-def _names(header: str, etag: str) -> bool:
-    """Compare weakly, as RFC 9110 §13.1.2 asks."""
-    return any(item.strip().removeprefix("W/") in {etag, "*"} for item in header.split(","))
-
-
-router: Final = Router("/", route_handlers=[trust, policy, status, changes])
+ROUTES: Final[dict[str, DeviceRoute]] = {
+    DEVICE_TRUST: trust,
+    DEVICE_POLICY: policy,
+    f"{DEVICE_STATUS}/": status,
+    DEVICE_COMMANDS: commands,
+    DEVICE_CHANGES: changes,
+}
+"""What is fetched by GET, by path."""

@@ -5,10 +5,11 @@ Must not: hold logic of its own.
 """
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+from typing import Final, TypeVar
 
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -23,10 +24,15 @@ from cloud.issuing.policy import Policies
 from cloud.issuing.policy_models import PolicyDocument
 from cloud.issuing.rosters import Rosters
 from cloud.issuing.status import Status
+from cloud.issuing.tokens import Tokens
 from cloud.issuing.trust import Signed, Trust
 from wire.keys import Signer, key_from_p256
 from wire.names import DoorId, KeyPurpose, Tenant
 from wire.trust import TrustedKey
+
+TELL_EVERY_S: Final = 0.1
+"""While many doors are given something: telling costs a look at the database, and each waiting door a comparison."""
+_T = TypeVar("_T")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,10 +42,12 @@ class Issuing:
     keyring: Keyring
     trust: Trust
     status: Status
+    tokens: Tokens
     policies: Policies
     rosters: Rosters
     commands: CommandDesk
     changes: Changes
+    monotonic_s: Callable[[], float]
 
     async def found(self, connection: Connection, tenant: Tenant) -> None:
         """Give a new institution its keys, trust bundle and first status list, in the transaction that makes it.
@@ -74,9 +82,8 @@ class Issuing:
         Raises:
             CloudError: KEY_UNUSABLE.
         """
-        versions = await self.policies.lock_down(tenant, doors, on=on)
-        self.changes.publish(tenant)
-        return versions
+        await self.policies.order_lockdown(tenant, doors, on=on)
+        return await self._tell_each(tenant, doors, lambda door: self.policies.sign_lockdown(tenant, door))
 
     async def give_command(self, tenant: Tenant, door: DoorId, new: NewCommand, *, key: str | None) -> IssuedCommand:
         """Sign a command to a door and tell it.
@@ -87,6 +94,33 @@ class Issuing:
         issued = await self.commands.issue(tenant, door, new, key=key)
         self.changes.publish(tenant)
         return issued
+
+    async def give_commands(
+        self, tenant: Tenant, doors: Sequence[DoorId], new: NewCommand, *, key: str | None
+    ) -> list[IssuedCommand]:
+        """Sign a command to each of some doors and tell them; the same key gives each door's command again.
+
+        Raises:
+            CloudError: as `give_command`; doors before the one that failed were told.
+        """
+        issued = await self._tell_each(tenant, doors, lambda door: self.commands.issue(tenant, door, new, key=key))
+        return [*issued.values()]
+
+    async def _tell_each(
+        self, tenant: Tenant, doors: Sequence[DoorId], sign: Callable[[DoorId], Awaitable[_T]]
+    ) -> dict[DoorId, _T]:
+        """Sign something for each door in turn; those that have theirs are told while others wait."""
+        signed: dict[DoorId, _T] = {}
+        told_s = -TELL_EVERY_S
+        try:
+            for door in doors:
+                signed[door] = await sign(door)
+                if self.monotonic_s() - told_s >= TELL_EVERY_S:
+                    self.changes.publish(tenant)
+                    told_s = self.monotonic_s()
+        finally:
+            self.changes.publish(tenant)
+        return signed
 
     async def sign_policies_again(self, tenant: Tenant) -> int:
         """Sign policies whose key has changed, and tell the doors; gives how many.
@@ -103,7 +137,7 @@ class Issuing:
         """Rotate keys and tell the doors; gives the new trust bundle.
 
         Raises:
-            CloudError: INSTITUTION_UNKNOWN or ROOT_OFFLINE.
+            CloudError: INSTITUTION_UNKNOWN, ROOT_OFFLINE or TRUST_FULL.
         """
         published = await self.trust.rotate(tenant, roles)
         self.changes.publish(tenant)
@@ -131,6 +165,7 @@ def open_issuing(
     """
     keyring = Keyring(pool, FileKeyStore(keys), now=now, monotonic_s=monotonic_s)
     status = Status(pool, keyring, now=now)
+    tokens = Tokens(status, monotonic_s=monotonic_s)
     rosters = Rosters(pool, keyring, now=now)
     commands = CommandDesk(pool, keyring, now=now)
     return Issuing(
@@ -140,7 +175,11 @@ def open_issuing(
         policies=Policies(pool, keyring, now=now),
         rosters=rosters,
         commands=commands,
-        changes=Changes(pool, status, rosters, commands, stopping=stopping, monotonic_s=monotonic_s),
+        tokens=tokens,
+        changes=Changes(
+            pool, status, rosters, commands, stopping=stopping, monotonic_s=monotonic_s, forget=tokens.forget
+        ),
+        monotonic_s=monotonic_s,
     )
 
 

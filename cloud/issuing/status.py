@@ -4,7 +4,6 @@ Invariant: a sequence number stands for exactly one token; bits only ever go fro
 Must not: keep bits of its own; the rows of `passes` are the truth. Source: docs/spec/status-list.md.
 """
 
-import asyncio
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -14,6 +13,7 @@ import asyncpg
 
 from cloud.database import ACQUIRE_S, Connection, Pool, Source
 from cloud.errors import CloudError, Reason
+from cloud.events.turns import TurnLock
 from cloud.issuing.keyring import Keyring
 from cloud.issuing.keys import KeyRole
 from wire.keys import Signer
@@ -71,7 +71,7 @@ class Status:
         self._keyring = keyring
         self._now = now
         self._deltas: dict[tuple[Tenant, int, int, int], bytes | None] = {}
-        self._one_delta = asyncio.Lock()
+        self._one_delta = TurnLock()
 
     async def open_list(self, connection: Connection, tenant: Tenant, list_id: int) -> None:
         """Open a list unless it is there."""
@@ -172,7 +172,7 @@ class Status:
     async def _delta(self, tenant: Tenant, list_id: int, row: asyncpg.Record, since: int) -> bytes | None:
         """Give the signed delta, made once for all doors that have the same; None when too much has changed."""
         key = (tenant, list_id, since, row["sequence"])
-        async with self._one_delta:
+        async with self._one_delta.turn(tenant):
             if key not in self._deltas:
                 if len(self._deltas) >= _MAX_DELTAS:
                     self._deltas.clear()
@@ -181,10 +181,11 @@ class Status:
 
     async def _make_delta(self, tenant: Tenant, row: asyncpg.Record, since: int) -> bytes | None:
         signer = await self._keyring.signer(tenant, KeyRole.STATUS)
+        flips = await self._pool.fetchval(_FLIPS, tenant, row["list_id"], since, row["sequence"], MAX_FLIPS + 1)
+        if flips > MAX_FLIPS:
+            return None
         revoked = await _revoked(self._pool, tenant, row["list_id"], row["sequence"])
         before = [index for index, sequence in revoked.items() if sequence <= since]
-        if len(revoked) - len(before) > MAX_FLIPS:
-            return None
         old = _status(tenant, row, sequence=since, signed_at=row["signed_at"], revoked=before)
         new = _status(tenant, row, sequence=row["sequence"], signed_at=row["signed_at"], revoked=revoked)
         return seal_delta(make_delta(old, new), signer)
@@ -194,6 +195,11 @@ _SELECT: Final = (
     "SELECT list_id, capacity, sequence, token, key_id, signed_at FROM status_lists"
     " WHERE tenant_id = $1 AND list_id = $2"
 )
+
+_FLIPS: Final = """
+    SELECT count(*) FROM (SELECT FROM passes WHERE tenant_id = $1 AND list_id = $2
+        AND revoked_sequence > $3 AND revoked_sequence <= $4 LIMIT $5) AS flips"""
+"""How much a delta would hold, counted no further than one too many."""
 
 
 async def revoke(connection: Connection, tenant: Tenant, list_id: int, index: int, *, now: datetime) -> bool:

@@ -7,6 +7,7 @@ Must not: need the root for anything but a change.
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Final
 
 from cloud.database import ACQUIRE_S, Connection, Pool, Source
 from cloud.errors import CloudError, Reason
@@ -14,7 +15,12 @@ from cloud.issuing.keyring import OVERLAP, Keyring, RegisteredKey, choose, is_du
 from cloud.issuing.keys import ONLINE_ROLES, KeyRole
 from wire.keys import Signer
 from wire.names import Tenant
-from wire.trust import PinnedTrust, TrustBundle, TrustedKey, encode_pinned, seal_trust
+from wire.trust import MAX_KEYS, PinnedTrust, TrustBundle, TrustedKey, encode_pinned, seal_trust
+
+_ROOM: Final = MAX_KEYS - 1
+"""For a tenant's keys beside the device CA's."""
+_FOR_DUE: Final = len(ONLINE_ROLES)
+"""Places kept for keys that are due: rotations by hand must not leave the daily look (upkeep.py) without room."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,13 +64,14 @@ class Trust:
         The new key signs after `OVERLAP`; at once where no valid key is left.
 
         Raises:
-            CloudError: INSTITUTION_UNKNOWN, or ROOT_OFFLINE with what to do; nothing is changed then.
+            CloudError: INSTITUTION_UNKNOWN, or ROOT_OFFLINE or TRUST_FULL with what to do; nothing is changed then.
         """
         async with self._pool.acquire(timeout=ACQUIRE_S) as connection, connection.transaction():
             await lock_institution(connection, tenant)
             keys = await self._keyring.registered(connection, tenant)
             root = self._keyring.choose_signer(keys, tenant, KeyRole.ROOT)
             now = self._now()
+            _require_room(tenant, keys, roles, now)
             for role in roles:
                 signs_from = now + OVERLAP if choose(keys, role, now + OVERLAP) else now
                 keys.append(await self._keyring.add(connection, tenant, role, signs_from=signs_from))
@@ -80,6 +87,16 @@ class Trust:
         """
         keys = await self._keyring.registered(self._pool, tenant)
         return [role for role in ONLINE_ROLES if is_due(keys, role, self._now())]
+
+    async def is_behind(self, tenant: Tenant) -> bool:
+        """Tell whether doors may hold a newer bundle than ours, because we were restored from a backup."""
+        return bool(
+            await self._pool.fetchval(
+                "SELECT version_floor > coalesce((SELECT max(version) FROM trust_bundles WHERE tenant_id = $1), 0)"
+                " FROM institutions WHERE id = $1",
+                tenant,
+            )
+        )
 
     async def current(self, source: Source, tenant: Tenant) -> Signed:
         """Give the newest bundle.
@@ -107,14 +124,17 @@ class Trust:
         self, connection: Connection, tenant: Tenant, keys: Sequence[RegisteredKey], root: Signer
     ) -> Signed:
         now = self._now()
-        last = await connection.fetchval("SELECT max(version) FROM trust_bundles WHERE tenant_id = $1", tenant)
+        last = await connection.fetchval(
+            "SELECT greatest(version_floor, (SELECT max(version) FROM trust_bundles WHERE tenant_id = $1))"
+            " FROM institutions WHERE id = $1",
+            tenant,
+        )
         version = (last or 0) + 1
-        listed = [_trusted(key) for key in keys if key.role is not KeyRole.ROOT and key.expires_at > now]
         bundle = TrustBundle(
             tenant=tenant,
             version=version,
             issued_at_s=int(now.timestamp()),
-            keys=(*listed, self._authority),
+            keys=(*(_trusted(key) for key in _listed(keys, now)), self._authority),
         )
         data = seal_trust(bundle, root)
         await connection.execute(
@@ -125,6 +145,25 @@ class Trust:
             now,
         )
         return Signed(version, data)
+
+
+def _require_room(tenant: Tenant, keys: Sequence[RegisteredKey], roles: Sequence[KeyRole], now: datetime) -> None:
+    """Refuse keys that a bundle has no room for, before they are made."""
+    ends = sorted(key.expires_at for key in _listed(keys, now))
+    kept = 0 if all(is_due(keys, role, now) for role in roles) else _FOR_DUE
+    excess = len(ends) + len(roles) + kept - _ROOM
+    if excess > 0:
+        detail = (
+            f"Institution {tenant} has {len(ends)} signing keys that are still valid, and doors take no more than"
+            f" {_ROOM}, of which {_FOR_DUE} are kept for keys that are due. Rotate again after"
+            f" {ends[excess - 1]:%Y-%m-%d}, when enough of them have ended; until then they go on working."
+        )
+        raise CloudError(Reason.TRUST_FULL, detail)
+
+
+def _listed(keys: Sequence[RegisteredKey], now: datetime) -> list[RegisteredKey]:
+    """Give the keys that a bundle of now lists."""
+    return [key for key in keys if key.role is not KeyRole.ROOT and key.expires_at > now]
 
 
 def _trusted(key: RegisteredKey) -> TrustedKey:
