@@ -1,7 +1,6 @@
 """The composition root: makes the shared state and the two applications.
 
-Invariant: this is the one place that knows every feature; a feature is plugged in by the three tuples and the mapping
-below.
+Invariant: this is the one place that knows every feature; a feature is plugged in by the tuples and mappings below.
 Must not: open sockets or start tasks; `cloud/server.py` does.
 """
 
@@ -21,12 +20,19 @@ from litestar.types import ControllerRouterHandler
 
 from cloud.asgi import Entry, PlainRoute
 from cloud.auth import PUBLIC, OperatorGuard, ensure_operator_token
+from cloud.backups import routes as backups
+from cloud.broker.announcer import Announcer
+from cloud.broker.consumer import Consumer
+from cloud.broker.desk import batch_desk, health_desk
+from cloud.broker.link import BrokerLink, Place
+from cloud.broker.metrics import BrokerMetrics
 from cloud.database import Pool, known_migrations
 from cloud.devices import routes_api as device_api
 from cloud.devices import routes_device
 from cloud.devices.authority import open_authority
 from cloud.devices.guard import DeviceGuard
 from cloud.devices.last_seen import LastSeen
+from cloud.devices.quarantine import Quarantines
 from cloud.doors import routes as doors
 from cloud.events import routes_api as events_api
 from cloud.events.ingest import Ingest
@@ -49,6 +55,8 @@ from cloud.roster import routes_device as roster_device
 from cloud.roster.service import Credentials
 from cloud.settings import MIB, CloudSettings
 from cloud.state import Cloud, CloudState
+from cloud.telemetry import routes_device as telemetry_device
+from cloud.telemetry.desk import HealthDesk
 from wire.messages import DEVICE_EVENTS
 
 API_ROUTERS: Final[tuple[ControllerRouterHandler, ...]] = (
@@ -56,17 +64,16 @@ API_ROUTERS: Final[tuple[ControllerRouterHandler, ...]] = (
     doors.router,
     device_api.router,
     issuing_api.router,
-    routes_commands.api_router,
+    routes_commands.router,
     passes.router,
     roster_api.router,
     events_api.router,
+    backups.router,
 )
 """Routes under /api/v1; each needs an operator token unless its `opt` says public."""
 DEVICE_ROUTERS: Final[tuple[ControllerRouterHandler, ...]] = (
     routes_device.router,
-    issuing_device.router,
-    routes_commands.device_router,
-    roster_device.router,
+    telemetry_device.router,
 )
 """Routes of the device listener; one that takes a parameter `device` needs a client certificate."""
 _API_BODY_BYTES: Final = MIB
@@ -120,8 +127,11 @@ async def open_state(
         upkeep=upkeep,
         authority=authority,
         devices=DeviceGuard(pool, last_seen, monotonic_s=time.monotonic),
+        quarantines=Quarantines(pool, metrics.registry),
         operators=OperatorGuard(pool, now=now, monotonic_s=time.monotonic),
+        broker_for_doors=settings.broker_for_doors,
         last_seen=last_seen,
+        health=HealthDesk(pool, last_seen, metrics.registry, now=now),
         attempts=AttemptLimiter(),
         metrics=metrics,
         checks={**_checks(settings, pool), "ingest": ingest.check, "keys": upkeep.check},
@@ -129,6 +139,29 @@ async def open_state(
         monotonic_s=time.monotonic,
         stopping=stop,
     )
+
+
+def make_link(settings: CloudSettings, cloud: CloudState, *, database: str) -> BrokerLink | None:
+    """Put together what follows the broker, with its check; None without a broker.
+
+    Args:
+        settings: where it is.
+        cloud: what it works for.
+        database: URL of the database, which leases the lanes.
+    """
+    if settings.broker is None:
+        return None
+    metrics = BrokerMetrics(cloud.metrics.registry)
+    link = BrokerLink(
+        Place(address=settings.broker, authority=cloud.authority, folder=settings.state / "ca", database=database),
+        Consumer(batch_desk(cloud.devices, cloud.ingest, metrics), health_desk(cloud.devices, cloud.health.take)),
+        Announcer(cloud.pool, cloud.issuing.changes, metrics, monotonic_s=cloud.monotonic_s),
+        metrics,
+        now=cloud.now,
+        monotonic_s=cloud.monotonic_s,
+    )
+    cloud.checks["broker"] = link.check
+    return link
 
 
 def _checks(settings: CloudSettings, pool: Pool) -> dict[str, HealthCheck]:
@@ -142,7 +175,11 @@ def _checks(settings: CloudSettings, pool: Pool) -> dict[str, HealthCheck]:
 
 def plain_device_routes(cloud: CloudState) -> Mapping[tuple[str, str], PlainRoute]:
     """Give the device listener's hot routes, which bypass the framework: (method, path) -> route."""
-    return {("POST", DEVICE_EVENTS): ingest_route(cloud)}
+    fetched = issuing_device.ROUTES | roster_device.ROUTES
+    return {
+        ("POST", DEVICE_EVENTS): ingest_route(cloud),
+        **{("GET", path): issuing_device.for_device(cloud, route) for path, route in fetched.items()},
+    }
 
 
 def make_api(cloud: CloudState) -> Entry:

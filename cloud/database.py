@@ -7,7 +7,8 @@ Must not: hold queries of a feature; those live in the feature's `service.py`.
 import asyncio
 import hashlib
 import re
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from importlib.resources import files
 from importlib.resources.abc import Traversable
@@ -32,6 +33,8 @@ _CONNECT_S: Final = 10.0
 _LOCK_S: Final = 300.0
 _LOCK: Final = 0x446F6F72
 """The advisory lock that lets one process migrate: "Door" in ASCII."""
+_START_LOCK: Final = 0x44777253
+"""The advisory lock for what processes share besides the schema: "DwrS" in ASCII."""
 _NAME: Final = re.compile(r"(\d{4})_([a-z0-9_]+)\.sql")
 AWAY: Final = (
     OSError,
@@ -92,8 +95,8 @@ async def open_pool(url: str, *, size: int) -> Pool:
     weak = [name for name, value in settings.items() if value != "on"]
     if weak:
         await pool.close()
-        detail = f"The database runs with {' and '.join(weak)} off, so a power cut could lose events; turn it on."
-        raise CloudError(Reason.DATABASE_NOT_DURABLE, detail)
+        what = f"The database runs with {' and '.join(weak)} off, so a power cut could lose events."
+        raise CloudError(Reason.DATABASE_NOT_DURABLE, what, remedy="Turn it on.")
     return pool
 
 
@@ -123,6 +126,17 @@ async def migrate(pool: Pool, migrations: Sequence[Migration] | None = None) -> 
         finally:
             await connection.execute("SELECT pg_advisory_unlock($1)", _LOCK)
     return max((step.number for step in steps), default=0)
+
+
+@asynccontextmanager
+async def alone(pool: Pool) -> AsyncIterator[None]:
+    """Let one process at a time make what all of them share (CA, operator token, certificates), inside the block."""
+    async with pool.acquire(timeout=ACQUIRE_S) as connection:
+        await connection.execute("SELECT pg_advisory_lock($1)", _START_LOCK, timeout=_LOCK_S)
+        try:
+            yield
+        finally:
+            await connection.execute("SELECT pg_advisory_unlock($1)", _START_LOCK)
 
 
 async def schema_version(connection: Connection) -> int:
@@ -157,16 +171,13 @@ def _check_known(applied: dict[int, bytes], steps: Sequence[Migration]) -> None:
     known = {step.number: step for step in steps}
     newer = sorted(applied.keys() - known.keys())
     if newer:
-        detail = (
-            f"The database has schema {newer[-1]:04d}, which this version of Doorward does not know. "
-            "Install the version that made it, or a newer one."
-        )
-        raise CloudError(Reason.SCHEMA_TOO_NEW, detail)
+        what = f"The database has schema {newer[-1]:04d}, which this version of Doorward does not know."
+        raise CloudError(Reason.SCHEMA_TOO_NEW, what, remedy="Install the version that made it, or a newer one.")
     changed = [step for number, step in known.items() if number in applied and applied[number] != step.digest]
     if changed:
         name = f"{changed[0].number:04d}_{changed[0].name}"
-        detail = f"The migration {name} is not the one that was applied. Restore its text and add a new number instead."
-        raise CloudError(Reason.SCHEMA_CHANGED, detail)
+        what = f"The migration {name} is not the one that was applied."
+        raise CloudError(Reason.SCHEMA_CHANGED, what, remedy="Restore its text and add a new number instead.")
 
 
 async def _keep_session(_connection: Connection) -> None:

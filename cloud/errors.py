@@ -25,9 +25,11 @@ class Reason(Enum):
     DOOR_UNKNOWN = ("DOOR_UNKNOWN", 404)
     DOOR_EXISTS = ("DOOR_EXISTS", 409)
     DEVICE_UNKNOWN = ("DEVICE_UNKNOWN", 404)
+    BACKUP_UNKNOWN = ("BACKUP_UNKNOWN", 404)
     # Issuing, policies, passes and rosters
     ROOT_OFFLINE = ("ROOT_OFFLINE", 409)
     KEY_UNUSABLE = ("KEY_UNUSABLE", 503)
+    TRUST_FULL = ("TRUST_FULL", 409)
     POLICY_INVALID = ("POLICY_INVALID", 422)
     POLICY_LOCKS_OUT = ("POLICY_LOCKS_OUT", 409)
     POLICY_UNKNOWN = ("POLICY_UNKNOWN", 404)
@@ -48,7 +50,12 @@ class Reason(Enum):
     SEQUENCE_GAP = ("SEQUENCE_GAP", 409)
     CHAIN_BROKEN = ("CHAIN_BROKEN", 409)
     EPOCH_CLOSED = ("EPOCH_CLOSED", 409)
+    EPOCH_UNEXPECTED = ("EPOCH_UNEXPECTED", 409)
+    EPOCH_STORED = ("EPOCH_STORED", 409)
+    DEVICE_QUARANTINED = ("DEVICE_QUARANTINED", 409)
+    DEVICE_NOT_QUARANTINED = ("DEVICE_NOT_QUARANTINED", 409)
     INGEST_BUSY = ("INGEST_BUSY", 503)
+    HEALTH_INVALID = ("HEALTH_INVALID", 422)
     QUERY_INVALID = ("QUERY_INVALID", 422)
     # Device identity
     CLAIM_REQUIRED = ("CLAIM_REQUIRED", 401)
@@ -66,6 +73,8 @@ class Reason(Enum):
     SERVICE_BUSY = ("SERVICE_BUSY", 503)
     INTERNAL = ("INTERNAL", 500)
     # What stops it from starting
+    BROKER_MISSING = ("BROKER_MISSING", 503)
+    BROKER_FAILED = ("BROKER_FAILED", 503)
     POSTGRES_MISSING = ("POSTGRES_MISSING", 503)
     POSTGRES_FAILED = ("POSTGRES_FAILED", 503)
     CLUSTER_FOREIGN = ("CLUSTER_FOREIGN", 503)
@@ -78,6 +87,10 @@ class Reason(Enum):
     SCHEMA_TOO_NEW = ("SCHEMA_TOO_NEW", 503)
     SCHEMA_CHANGED = ("SCHEMA_CHANGED", 503)
     DATABASE_NOT_DURABLE = ("DATABASE_NOT_DURABLE", 503)
+    # What stops a backup or a restoration
+    BACKUP_FAILED = ("BACKUP_FAILED", 503)
+    BACKUP_MISSING = ("BACKUP_MISSING", 503)
+    BACKUP_DAMAGED = ("BACKUP_DAMAGED", 503)
 
     @property
     def status(self) -> int:
@@ -90,12 +103,18 @@ class CloudError(Exception):
 
     Args:
         reason: for code; its name is the `reason` of the problem document.
-        detail: one sentence for people that says what to do next.
+        what: one sentence for people; it says what to do next, unless `remedy` does.
+        remedy: what to do next, where a command tells it apart.
         retry_after_s: seconds after which the same request may succeed, None when that is not known.
+
+    Attributes:
+        detail: both.
     """
 
-    def __init__(self, reason: Reason, detail: str, *, retry_after_s: int | None = None) -> None:
-        super().__init__(detail)
+    def __init__(self, reason: Reason, what: str, *, remedy: str = "", retry_after_s: int | None = None) -> None:
+        self.detail = f"{what} {remedy}" if remedy else what
+        super().__init__(self.detail)
         self.reason = reason
-        self.detail = detail
+        self.what = what
+        self.remedy = remedy
         self.retry_after_s = retry_after_s

@@ -4,6 +4,7 @@ Invariant: a secret is never readable by others, not even for an instant.
 Must not: be used for data that belongs in the database.
 """
 
+import errno
 import os
 from pathlib import Path
 from typing import Final
@@ -26,8 +27,9 @@ def make_folder(path: Path, *, mode: int = PRIVATE_FOLDER) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.mkdir(mode=mode, exist_ok=True)
     except OSError as error:
-        detail = f"Cannot make the folder {path}: {error.strerror}. Choose another state folder or make it writable."
-        raise CloudError(Reason.STATE_UNUSABLE, detail) from error
+        what = f"Cannot make the folder {path}: {error.strerror}."
+        remedy = "Choose another folder, or have it made for this user."
+        raise CloudError(Reason.STATE_UNUSABLE, what, remedy=remedy) from error
 
 
 def write_file(path: Path, content: bytes, *, mode: int = PRIVATE_FILE, owner: tuple[int, int] | None = None) -> None:
@@ -54,7 +56,10 @@ def write_file(path: Path, content: bytes, *, mode: int = PRIVATE_FILE, owner: t
         temporary.replace(path)
         _sync_folder(path.parent)
     except OSError as error:
-        raise CloudError(Reason.STATE_UNUSABLE, f"Cannot write {path}: {error.strerror}.") from error
+        full = error.errno in {errno.ENOSPC, errno.EDQUOT}
+        remedy = " Free some space on that disk." if full else ""
+        reason = Reason.NO_SPACE if full else Reason.STATE_UNUSABLE
+        raise CloudError(reason, f"Cannot write {path}: {error.strerror}.{remedy}") from error
 
 
 def read_secret(path: Path) -> bytes | None:
@@ -66,8 +71,8 @@ def read_secret(path: Path) -> bytes | None:
     try:
         with path.open("rb") as file:
             if os.fstat(file.fileno()).st_mode & _OTHERS:
-                detail = f"{path} holds a secret but others may read it; run: chmod 600 {path}"
-                raise CloudError(Reason.STATE_UNUSABLE, detail)
+                what = f"{path} holds a secret but others may read it."
+                raise CloudError(Reason.STATE_UNUSABLE, what, remedy=f"Run: chmod 600 {path}")
             return file.read()
     except FileNotFoundError:
         return None

@@ -1,6 +1,7 @@
 """The two listening sockets and the HTTP servers behind them.
 
-Invariant: the peer certificate comes from the TLS connection itself.
+Invariant: the peer certificate comes from the TLS connection itself; what a connection has not yet sent is bounded in
+size, and in time without progress.
 Must not: install signal handlers; `cloud/server.py` decides when to stop.
 """
 
@@ -13,16 +14,19 @@ from contextlib import contextmanager
 from typing import Final
 
 from uvicorn import Config, Server
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
-from cloud.asgi import Entry
+from cloud.asgi import PIECE_BYTES, Entry
 from cloud.devices.guard import PEER, PeerCertificate
 from cloud.errors import CloudError, Reason
 from cloud.settings import Address, CloudSettings
 
+UNREAD_S: Final = 30.0
+"""How long a peer may take nothing of what is sent to it; then the system ends the connection (TCP_USER_TIMEOUT).
+A slow line goes on, since whatever the peer acknowledges counts."""
 _BACKLOG: Final = 2048
-_KEEP_ALIVE_S: Final = 75
-"""Longer than a door's long poll and the pause after it."""
+_KEEP_ALIVE_S: Final = 420
+"""Longer than a door keeps a connection that rests (360 s), so that no request meets its end."""
 
 
 class ListenerConfig(Config):
@@ -39,6 +43,7 @@ class PeerCertificateProtocol(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Take the certificate once the TLS handshake is over."""
         super().connection_made(transport)
+        transport.set_write_buffer_limits(high=PIECE_BYTES)  # over TLS it would be eight times as much
         tls = transport.get_extra_info("ssl_object")
         der = tls.getpeercert(binary_form=True) if tls is not None else None
         if der is not None:
@@ -53,6 +58,15 @@ class PeerCertificateProtocol(HttpToolsProtocol):
         if self._peer is not None:
             self.scope[PEER] = self._peer  # type: ignore[typeddict-unknown-key]
 
+    def shutdown(self) -> None:
+        """End at a stop. A door whose connection rests does not answer the end of TLS, and would hold the stop up."""
+        cycle: RequestResponseCycle | None = self.cycle  # before the first request there is none
+        rests = cycle is None or cycle.response_complete
+        if rests and not self.transport.get_write_buffer_size():
+            self.transport.abort()
+        else:
+            super().shutdown()
+
 
 class QuietServer(Server):
     """uvicorn's server without its signal handlers."""
@@ -63,12 +77,13 @@ class QuietServer(Server):
         yield
 
 
-def bind(address: Address, *, setting: str) -> socket.socket:
+def bind(address: Address, *, setting: str, unread_s: float = UNREAD_S) -> socket.socket:
     """Open a listening socket.
 
     Args:
         address: where; port 0 lets the system choose.
         setting: the option that names it, for the error message.
+        unread_s: how long a peer may take nothing of what is sent to it, before its connection ends.
 
     Raises:
         CloudError: PORT_IN_USE or SETTING_INVALID.
@@ -76,6 +91,7 @@ def bind(address: Address, *, setting: str) -> socket.socket:
     family = socket.AF_INET6 if ":" in address.host else socket.AF_INET
     listener = socket.socket(family, socket.SOCK_STREAM)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(unread_s * 1000))  # connections inherit it
     try:
         listener.bind((address.host, address.port))
         listener.listen(_BACKLOG)
@@ -116,10 +132,8 @@ def make_server(entry: Entry, settings: CloudSettings, *, context: ssl.SSLContex
 
 def _not_bound(error: OSError, address: Address, setting: str) -> CloudError:
     if error.errno == errno.EADDRINUSE:
-        detail = (
-            f"Port {address.port} on {address.host} is in use by another program. Stop it, or choose another port "
-            f"with {setting} (port 0 lets the system choose)."
-        )
-        return CloudError(Reason.PORT_IN_USE, detail)
+        what = f"Port {address.port} on {address.host} is in use by another program."
+        remedy = f"Stop it, or choose another port with {setting} (port 0 lets the system choose)."
+        return CloudError(Reason.PORT_IN_USE, what, remedy=remedy)
     detail = f"{setting}: cannot listen on {address.host} port {address.port}: {error.strerror or error}."
     return CloudError(Reason.SETTING_INVALID, detail)

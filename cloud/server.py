@@ -6,12 +6,10 @@ Must not: outlive its stop signal by more than the deadlines of its parts.
 
 import asyncio
 import os
-import signal
 import socket
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
-from datetime import timedelta
 from typing import Any, Final
 
 import msgspec
@@ -19,18 +17,19 @@ import structlog
 import uvloop
 
 from cloud import app
+from cloud.broker.link import BrokerLink
 from cloud.cluster import ClusterOptions, PrivateCluster
-from cloud.database import Pool, close_pool, migrate, open_pool
+from cloud.database import Pool, alone, close_pool, migrate, open_pool
 from cloud.devices.listener import ListenerCertificate
 from cloud.files import PUBLIC_FILE, make_folder, write_file
 from cloud.issuing.herald import Herald
 from cloud.listeners import QuietServer, bind, bound_address, make_server
 from cloud.notify import notify
 from cloud.settings import CloudSettings
+from cloud.signals import stopped_by_signals
 from cloud.state import CloudState
 
 _POOL_CLOSE_S: Final = 5.0
-_CERTIFICATE_CHECK_S: Final = timedelta(hours=6).total_seconds()
 _STARTED_POLL_S: Final = 0.02
 _STATE_FOLDER: Final = 0o711
 """Others may pass through, since PostgreSQL may run as another user; every secret inside has its own permissions."""
@@ -74,7 +73,7 @@ async def serve(
         CloudError: why it cannot start.
     """
     stopping = stop or asyncio.Event()
-    with _signals(stopping):
+    with stopped_by_signals(stopping):
         async with AsyncExitStack() as stack:
             started = await _unless(stopping, _start(stack, settings, progress, stopping))
             if started is not None:
@@ -87,6 +86,7 @@ class _Started:
 
     cloud: CloudState
     herald: Herald
+    link: BrokerLink | None
     cluster: PrivateCluster | None
     certificate: ListenerCertificate
     servers: tuple[tuple[QuietServer, socket.socket], ...]
@@ -109,13 +109,16 @@ async def _start(
         url = await cluster.start(progress)
     pool = await stack.enter_async_context(_pool(url, settings))
     await migrate(pool)
-    cloud = await app.open_state(settings, pool, stopping=stopping)
+    async with alone(pool):
+        cloud = await app.open_state(settings, pool, stopping=stopping)
+        certificate = ListenerCertificate(settings.state / "ca" / "listener.pem", cloud.authority, _names(settings))
+        certificate.renew_if_due(now=cloud.now())
     stack.push_async_callback(cloud.last_seen.flush)
-    certificate = ListenerCertificate(settings.state / "ca" / "listener.pem", cloud.authority, _names(settings))
-    certificate.renew_if_due(now=cloud.now())
+    stack.push_async_callback(cloud.health.flush)
     return _Started(
         cloud=cloud,
         herald=Herald(url, cloud.issuing.changes),
+        link=app.make_link(settings, cloud, database=url),
         cluster=cluster,
         certificate=certificate,
         servers=(
@@ -149,33 +152,33 @@ async def _serve_until(
 def _background(started: _Started, progress: Progress) -> Iterator[Coroutine[Any, Any, None]]:
     """Give the tasks that run beside the servers until the stop."""
     yield started.cloud.last_seen.run()
+    yield started.cloud.health.run()
     yield started.cloud.ingest.run()
     yield started.cloud.upkeep.run()
+    yield started.cloud.quarantines.run()
     yield started.herald.run()
-    yield _renew_certificate(started)
+    if started.link is not None:
+        yield started.link.run()
+    yield started.certificate.run(now=started.cloud.now)
     if started.cluster is not None:
         yield started.cluster.supervise(progress)
 
 
-async def _renew_certificate(started: _Started) -> None:
-    while True:
-        await asyncio.sleep(_CERTIFICATE_CHECK_S)
-        if started.certificate.renew_if_due(now=started.cloud.now()):
-            _LOG.info("listener_certificate_renewed")
-
-
 @contextmanager
 def _announced(settings: CloudSettings, addresses: Addresses) -> Iterator[None]:
-    """Tell programs (STATE/cloud.json) and systemd that we serve; take the file back afterwards."""
+    """Tell programs (STATE/cloud.json) and systemd that we serve; take the file back afterwards if it is still ours."""
     path = settings.state / "cloud.json"
-    content = {"api_url": addresses.api_url, "device_url": addresses.device_url, "pid": os.getpid()}
-    write_file(path, msgspec.json.encode(content), mode=PUBLIC_FILE)
+    content = msgspec.json.encode(
+        {"api_url": addresses.api_url, "device_url": addresses.device_url, "pid": os.getpid()}
+    )
+    write_file(path, content, mode=PUBLIC_FILE)
     notify("READY=1", address=os.environ.get("NOTIFY_SOCKET"))
     _LOG.info("cloud_ready", api_url=addresses.api_url, device_url=addresses.device_url)
     try:
         yield
     finally:
-        path.unlink(missing_ok=True)
+        if path.exists() and path.read_bytes() == content:
+            path.unlink(missing_ok=True)
 
 
 @asynccontextmanager
@@ -185,23 +188,6 @@ async def _pool(url: str, settings: CloudSettings) -> AsyncIterator[Pool]:
         yield pool
     finally:
         await close_pool(pool, deadline_s=_POOL_CLOSE_S)
-
-
-@contextmanager
-def _signals(stopping: asyncio.Event) -> Iterator[None]:
-    """Let SIGTERM and SIGINT set the event; nothing outside the main thread."""
-    loop = asyncio.get_running_loop()
-    try:
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, stopping.set)
-    except (RuntimeError, ValueError):
-        yield
-        return
-    try:
-        yield
-    finally:
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.remove_signal_handler(number)
 
 
 async def _unless(stopping: asyncio.Event, work: Coroutine[Any, Any, _Started]) -> _Started | None:
@@ -219,6 +205,5 @@ async def _unless(stopping: asyncio.Event, work: Coroutine[Any, Any, _Started]) 
 
 
 def _names(settings: CloudSettings) -> list[str]:
-    """Give the names for the listener's certificate: the configured ones, and the address unless it means "all"."""
-    host = settings.devices.host
-    return [*settings.names] if host in ("0.0.0.0", "::") else [host, *settings.names]  # noqa: S104 - compared only
+    """Give the names for the listener's certificate."""
+    return [*settings.devices.names(), *settings.names]

@@ -17,6 +17,7 @@ from cloud.database import Pool
 from cloud.devices.authority import DeviceAuthority
 from cloud.devices.guard import DeviceGuard, DeviceIdentity
 from cloud.devices.last_seen import LastSeen
+from cloud.devices.quarantine import Quarantines
 from cloud.events.ingest import Ingest
 from cloud.health import HealthCheck
 from cloud.issuing.service import Issuing
@@ -25,6 +26,7 @@ from cloud.limits import AttemptLimiter
 from cloud.metrics import Metrics
 from cloud.passes.service import Passes
 from cloud.roster.service import Credentials
+from cloud.telemetry.desk import HealthDesk
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,8 +42,11 @@ class CloudState:
         upkeep: replaces keys in time.
         authority: the device CA.
         devices: who is calling on the device listener.
+        quarantines: the devices whose journals contradict themselves.
         operators: who is calling on the API listener.
+        broker_for_doors: URL of the MQTT broker as doors are told it; None for none.
         last_seen: collects when devices were heard.
+        health: takes what they say about themselves.
         attempts: bounds failed enrolments by address.
         metrics: what Prometheus may ask; features register their own on `metrics.registry`.
         checks: what `/health` asks; features add their own.
@@ -58,8 +63,11 @@ class CloudState:
     upkeep: Upkeep
     authority: DeviceAuthority
     devices: DeviceGuard
+    quarantines: Quarantines
     operators: OperatorGuard
+    broker_for_doors: str | None
     last_seen: LastSeen
+    health: HealthDesk
     attempts: AttemptLimiter
     metrics: Metrics
     checks: dict[str, HealthCheck]

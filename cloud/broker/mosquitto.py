@@ -13,24 +13,21 @@ from typing import Final
 
 from cryptography.hazmat.primitives.serialization import Encoding
 
+from cloud.broker.bounds import MAX_MESSAGE_BYTES, MAX_WAITING
+from cloud.broker.names import SEATS, cloud_name
 from cloud.cluster.owner import Owner
-from cloud.devices.authority import SERVICE_NAME, DeviceAuthority
+from cloud.devices.authority import DeviceAuthority
 from cloud.settings import Address
-from wire.batch import MAX_BATCH_BYTES
+from wire.mqtt import LANES, UP_EVENTS, UP_HEALTH
 
-_QUEUED_MESSAGES: Final = 100
-_QUEUED_BYTES: Final = 16 * 1024 * 1024
-"""For each client that is away or slow. What overflows is lost, and sent again: nothing relies on the broker."""
-
+_CLOUD: Final = "user {name}\ntopic read dw/1/+/+/up/#\ntopic write dw/1/+/+/down/#\n"
+_LANES: Final = "".join(f"pattern write dw/1/%u/{UP_EVENTS}/{lane}\n" for lane in range(LANES))
 ACCESS: Final = f"""\
 # Written by Doorward at every start of the broker; changes are lost.
 # %u is the name in the client's certificate: TENANT/DEVICE for a door.
-user {SERVICE_NAME}
-topic read dw/1/+/+/up/+
-topic write dw/1/+/+/down/+
-
-pattern write dw/1/%u/up/+
-pattern read dw/1/%u/down/+
+{"".join(_CLOUD.format(name=cloud_name(seat)) for seat in range(SEATS))}
+{_LANES}pattern write dw/1/%u/{UP_HEALTH}
+pattern read dw/1/%u/down/#
 """
 
 
@@ -41,10 +38,14 @@ class BrokerFiles:
     Attributes:
         configuration: for `mosquitto -c`.
         ca: the one authority whose clients are let in.
+        certificate: the server's, with its key in the same file, hence never of two different starts.
+        ends: when that certificate does.
     """
 
     configuration: Path
     ca: Path
+    certificate: Path
+    ends: datetime
 
 
 def write_broker_files(
@@ -64,14 +65,25 @@ def write_broker_files(
         CloudError: STATE_UNUSABLE or CLUSTER_FOREIGN.
     """
     owner.make_folder(folder)
-    files = BrokerFiles(folder / "mosquitto.conf", folder / "ca.crt")
-    identity = authority.certify_listener(names, now=now)
+    files = BrokerFiles(
+        configuration=folder / "mosquitto.conf",
+        ca=folder / "ca.crt",
+        certificate=folder / "broker.pem",
+        ends=write_certificate(folder / "broker.pem", authority, owner, names=names, now=now),
+    )
     owner.write_file(files.ca, authority.certificate.public_bytes(Encoding.PEM).decode())
-    # The key and its certificate lie in one file, hence are never of two different starts.
-    owner.write_file(folder / "broker.pem", identity.to_pem().decode())
     owner.write_file(folder / "access", ACCESS)
     owner.write_file(files.configuration, _configuration(folder, owner, address))
     return files
+
+
+def write_certificate(
+    path: Path, authority: DeviceAuthority, owner: Owner, *, names: Sequence[str], now: datetime
+) -> datetime:
+    """Write a fresh key and certificate of the broker's; gives when it ends. A running mosquitto reads it on SIGHUP."""
+    identity = authority.certify_listener(names, now=now)
+    owner.write_file(path, identity.to_pem().decode())
+    return identity.certificate.not_valid_after_utc
 
 
 def _configuration(folder: Path, owner: Owner, address: Address) -> str:
@@ -83,15 +95,16 @@ allow_anonymous false
 acl_file {folder}/access
 persistence false
 log_dest stderr
+log_timestamp false
 log_type error
 log_type warning
 log_type notice
 connection_messages true
 max_inflight_messages 20
-max_queued_messages {_QUEUED_MESSAGES}
-max_queued_bytes {_QUEUED_BYTES}
-message_size_limit {MAX_BATCH_BYTES}
-retain_available true
+max_queued_messages {MAX_WAITING}
+max_queued_bytes {MAX_WAITING * MAX_MESSAGE_BYTES}
+max_packet_size {MAX_MESSAGE_BYTES}
+retain_available false
 
 listener {address.port} {address.host}
 protocol mqtt
