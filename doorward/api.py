@@ -106,6 +106,15 @@ class CloudApi:
         """Ask how the cloud is; a sick one answers too, with what is wrong."""
         return self._json(self._request("GET", "/health"))
 
+    def metrics(self) -> str:
+        """Read what Prometheus would read."""
+        return self._request("GET", "/metrics").text
+
+    def counted(self, name: str) -> int:
+        """Read a counter of the cloud's metrics, summed over the labels that `name` leaves open."""
+        lines = self.metrics().splitlines()
+        return sum(int(float(line.rpartition(" ")[2])) for line in lines if line.startswith(name))
+
     def call(self, method: str, place: str, body: object) -> Any:  # noqa: ANN401 - as get
         """Send a request to any place below /api/v1/, its query included."""
         return self._json(self._request(method, "/api/v1/" + place, body=body))

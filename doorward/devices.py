@@ -35,7 +35,7 @@ class Health(Enum):
 _UNWELL: Final = frozenset({Health.LOST, Health.FAULT, Health.OTHER, Health.NOT_INSTALLED})
 _KINDS: Final = {"reader": Kind.READER, "lock": Kind.LOCK, "inputs": Kind.INPUTS, "display": Kind.DISPLAY}
 _GONE: Final = frozenset({Reason.LOST.value, Reason.DEADLINE.value})
-"""Why a reader is lost when it is not there; for every other reason it is there and cannot be used."""
+"""Why a device is lost when it is not there; for every other reason it is there and cannot be used."""
 _STATES: Final = {"opening": Health.OPENING, "open": Health.WELL, "lost": Health.LOST}
 
 
@@ -167,11 +167,21 @@ def _judged_by_id(device: Device, told: Sequence[Answer]) -> Device:
     of_daemon = next((each for each in told if each["id"] == device.id), None)
     if of_daemon is None or of_daemon["url"] != device.url:
         return _other(device, None if of_daemon is None else of_daemon["url"])
-    health = _STATES.get(of_daemon["state"], Health.UNKNOWN)
+    return replace(device, health=_health(of_daemon), note=_note(of_daemon) or _said(of_daemon.get("troubles", {})))
+
+
+def _health(told: Answer) -> Health:
+    """Tell one that is not there from one that is there and cannot be used."""
+    health = _STATES.get(told["state"], Health.UNKNOWN)
     # A daemon that was started before an update tells no reason.
-    if health is Health.LOST and of_daemon.get("reason") not in {None, *_GONE}:
-        health = Health.FAULT
-    return replace(device, health=health, note=of_daemon.get("sentence") or _said(of_daemon.get("troubles", {})))
+    if health is Health.LOST and told.get("reason") not in {None, *_GONE}:
+        return Health.FAULT
+    return health
+
+
+def _note(told: Answer) -> str:
+    """Give why it is lost; a daemon that was started before an update has another name for that of inputs."""
+    return told.get("sentence") or told.get("fault") or ""
 
 
 def _said(troubles: Mapping[str, int]) -> str:
@@ -185,9 +195,9 @@ def _judged_inputs(device: Device, inputs: Sequence[Answer], lines: Sequence[Map
     of_daemon = next((each for each in inputs if each["url"] == device.url), None)
     if of_daemon is None:
         return _other(device, None)
-    health = _STATES.get(of_daemon["state"], Health.UNKNOWN)
+    health = _health(of_daemon)
     if health is not Health.WELL:
-        return replace(device, health=health, note=of_daemon["fault"] or "")
+        return replace(device, health=health, note=_note(of_daemon))
     heard = [(str(each["line"]), each["state"]) for each in lines if each["line"] in device.can and each["since"]]
     if heard and all(state == LineState.UNKNOWN.value for _, state in heard):
         return replace(device, health=Health.LOST)

@@ -18,6 +18,7 @@ class ExitCode(IntEnum):
     UNREACHABLE = 3
     REFUSED = 4
     MISSING_PART = 5
+    RESTART = 10
     INTERNAL = 70  # EX_SOFTWARE of sysexits.h
     INTERRUPTED = 130  # 128 + SIGINT, as shells report it
 
@@ -29,6 +30,7 @@ MEANINGS: Final = {
     ExitCode.UNREACHABLE: "the cloud or the door's daemon does not answer",
     ExitCode.REFUSED: "the cloud answered and refused",
     ExitCode.MISSING_PART: "this installation lacks an optional part",
+    ExitCode.RESTART: "`edge run` was ordered to start again: whoever supervises it does so",
     ExitCode.INTERNAL: "a defect of Doorward",
     ExitCode.INTERRUPTED: "stopped by Ctrl-C or SIGTERM",
 }

@@ -3,10 +3,8 @@
 Invariant: programs get the event as the daemon gave it; this is only for reading.
 """
 
-from datetime import datetime
-
 from doorward.diag import Answer
-from doorward.output import Output, Style, local_time
+from doorward.output import Output, Style, local_instant
 
 _ALARMS = frozenset({"FORCED_OPEN", "OPEN_TOO_LONG", "LOCK_FAILED", "FIRE", "CONTACT_FAULT", "READER_LOST"})
 _ALARMS |= frozenset({"INPUTS_LOST", "STORAGE_FAULT", "TAMPER", "POWER_LOST", "DURESS"})
@@ -16,9 +14,10 @@ _PASS_ID_DIGITS = 12
 
 def event_line(out: Output, event: Answer) -> str:
     """Write an event: when, its number, what, and why."""
-    at = local_time(round(datetime.fromisoformat(event["at"]).timestamp() * 1000))
     kind = str(event["kind"])
-    return f"{at}  {event['seq']:>7}  " + out.paint(f"{kind:<22}", _style(kind)) + _details(event)
+    return (
+        f"{local_instant(event['at'])}  {event['seq']:>7}  " + out.paint(f"{kind:<22}", _style(kind)) + _details(event)
+    )
 
 
 def _style(kind: str) -> Style:
@@ -29,14 +28,20 @@ def _style(kind: str) -> Style:
     return Style.QUIET
 
 
+def _named(event: Answer) -> str:
+    """Say what the member `credential` names; of a command it is the id (docs/spec/event.md)."""
+    if event["kind"] in {"COMMAND_EXECUTED", "COMMAND_REFUSED"}:
+        return "command"
+    return "pass" if len(event["credential"]) == _PASS_ID_DIGITS else "enrolled"
+
+
 def _details(event: Answer) -> str:
     parts = []
     if "reason" in event:
         parts.append(f"{event['reason']} (step {event['step']})" if "step" in event else str(event["reason"]))
     parts += [str(event[name]) for name in ("rule", "reader") if name in event]
     if "credential" in event:
-        of = "pass" if len(event["credential"]) == _PASS_ID_DIGITS else "enrolled"
-        parts.append(f"{of} {event['credential']}")
+        parts.append(f"{_named(event)} {event['credential']}")
     if "count" in event:
         parts.append(f"{event['count']} times")
     if "snapshots" in event:

@@ -34,6 +34,9 @@ TREE: Final = Group(
                     "doorward.commands.edge_devices",
                     "Show this door's devices, and how each is.",
                 ),
+                "new-journal": Leaf(
+                    "doorward.commands.edge_new_journal", "Begin a new journal at this door, and keep the old one."
+                ),
                 "osdp-key": Leaf(
                     "doorward.commands.edge_osdp_key", "Give an OSDP reader a key of its own.", part="osdp"
                 ),
@@ -60,7 +63,27 @@ TREE: Final = Group(
                     "Serve the cloud: keys, passes, policies, events.",
                     part="cloud",
                 ),
-                "command": Leaf("doorward.commands.cloud_command", "Order a door to do something now."),
+                "broker": Leaf(
+                    "doorward.commands.cloud_broker", "Run an MQTT broker for doors and cloud.", part="cloud"
+                ),
+                "backup": Leaf(
+                    "doorward.commands.cloud_backup",
+                    "Back up the cloud's database and keys.",
+                    part="cloud",
+                ),
+                "restore": Leaf(
+                    "doorward.commands.cloud_restore",
+                    "Make a cloud with a private PostgreSQL from a backup.",
+                    part="cloud",
+                ),
+                "devices": Leaf(
+                    "doorward.commands.cloud_devices",
+                    "List an institution's devices.",
+                ),
+                "release": Leaf("doorward.commands.cloud_release", "Let a device in quarantine send its events again."),
+                "command": Leaf(
+                    "doorward.commands.cloud_command", "Order a door, or a whole site, to do something now."
+                ),
                 "lockdown": Leaf("doorward.commands.cloud_lockdown", "Lock doors down, or end that."),
                 "call": Leaf("doorward.commands.cloud_call", "Call the cloud's API with the operator token."),
             },
@@ -128,6 +151,7 @@ TREE: Final = Group(
             "Show one door from claim to chain check.",
             part="demo",
         ),
+        "fleet": Leaf("doorward.commands.fleet", "Run many simulated doors against a cloud, for load."),
         "bench": Leaf("doorward.commands.bench", "Measure this machine's speeds, each against its floor."),
         "completion": Leaf("doorward.commands.completion", "Print the completion script of a shell."),
         "reference": Leaf(

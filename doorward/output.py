@@ -125,6 +125,11 @@ def local_time(instant_ms: int) -> str:
     return datetime.fromtimestamp(instant_ms / 1000, UTC).astimezone().strftime("%Y-%m-%d %H:%M:%S %Z")
 
 
+def local_instant(text: str) -> str:
+    """Write an RFC 3339 instant, as the cloud and the daemon give them, for people."""
+    return local_time(round(datetime.fromisoformat(text).timestamp() * 1000))
+
+
 def duration(seconds: int) -> str:
     """Write a length of time in its two largest units, e.g. "3 h 20 min"."""
     parts = []

@@ -101,7 +101,7 @@ def _no_command() -> CliError:
     return CliError(
         ExitCode.UNUSABLE,
         what="that is no signed command",
-        remedy="bring it as the console gave it: the file itself, or its text in base64url or hexadecimal digits",
+        remedy="bring it as the cloud gave it: the file itself, or its text in base64url or hexadecimal digits",
     )
 
 

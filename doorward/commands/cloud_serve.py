@@ -2,15 +2,15 @@
 
 import os
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Annotated, Final, TypeAlias
 
 import typer
 
-from cloud.errors import CloudError, Reason
+from cloud.errors import CloudError
 from cloud.server import Addresses
 from cloud.server import run as serve
-from cloud.settings import read_settings
-from doorward.errors import CliError, ExitCode
+from cloud.settings import BrokerChoice, read_settings
+from doorward.cloudfault import as_cli_error
 from doorward.output import Json, JsonOption, Output, pairs
 from doorward.places import cloud_state
 from edge.logs import log_as_json
@@ -19,6 +19,7 @@ EXAMPLES: Final = """
 Examples:
   doorward cloud serve
   doorward cloud serve --state /var/lib/doorward-cloud --api 127.0.0.1:8080 --devices 0.0.0.0:8443
+  doorward cloud serve --devices 0.0.0.0:8443 --broker mqtts://127.0.0.1:8883 --broker-for-doors mqtts://cloud.example
   doorward cloud serve --state /tmp/try --api 127.0.0.1:0 --devices 127.0.0.1:0 --json
 
 Environment:
@@ -26,7 +27,20 @@ Environment:
   DOORWARD_CLOUD_NAMES  further names and addresses of the device listener, separated by commas
 """
 
-_UNUSABLE: Final = frozenset({Reason.SETTING_INVALID, Reason.PORT_IN_USE, Reason.STATE_IN_USE, Reason.STATE_UNUSABLE})
+
+BrokerOption: TypeAlias = Annotated[
+    str | None,
+    typer.Option("--broker", metavar="URL", envvar="DOORWARD_CLOUD_BROKER", help="MQTT broker, as mqtts://HOST:PORT."),
+]
+BrokerForDoorsOption: TypeAlias = Annotated[
+    str | None,
+    typer.Option(
+        "--broker-for-doors",
+        metavar="URL",
+        envvar="DOORWARD_CLOUD_BROKER_FOR_DOORS",
+        help="The broker's URL as doors are told it.  [default: that of --broker]",
+    ),
+]
 
 
 def run(
@@ -46,13 +60,16 @@ def run(
     devices: Annotated[
         str, typer.Option("--devices", metavar="HOST:PORT", help="Where doors connect (TLS); port 0: any free one.")
     ] = "127.0.0.1:8443",
+    broker: BrokerOption = None,
+    broker_for_doors: BrokerForDoorsOption = None,
     json_lines: JsonOption = False,
 ) -> None:
     """Serve the cloud: keys, passes, policies, events.
 
     Runs until Ctrl-C or SIGTERM. Without DATABASE_URL it runs a private PostgreSQL in the state folder. The operator
-    token is made at the first start, in STATE/operator.token; the addresses in use are in STATE/cloud.json. Logs are
-    JSON lines on standard error.
+    token is made at the first start, in STATE/operator.token; the addresses in use are in STATE/cloud.json. With
+    --broker it also answers doors over MQTT (see doorward cloud broker) and tells them there at once what is new. Logs
+    are JSON lines on standard error.
     """
     out = Output(json_lines=json_lines)
     log_as_json()
@@ -74,15 +91,15 @@ def run(
 
     try:
         serve(
-            read_settings(state=folder, api=api, devices=devices, environment=os.environ),
+            read_settings(
+                state=folder,
+                api=api,
+                devices=devices,
+                environment=os.environ,
+                broker=BrokerChoice(broker, broker_for_doors),
+            ),
             ready=ready,
             progress=progress,
         )
     except CloudError as error:
-        raise CliError(_code(error.reason), what=error.detail.rstrip("."), remedy="") from error
-
-
-def _code(reason: Reason) -> ExitCode:
-    if reason is Reason.POSTGRES_MISSING:
-        return ExitCode.MISSING_PART
-    return ExitCode.UNUSABLE if reason in _UNUSABLE else ExitCode.FAILED
+        raise as_cli_error(error) from error

@@ -2,9 +2,12 @@
 
 from typing import Final
 
+import typer
+
 from doorward.edgeconfig import USUAL_CONFIG, ConfigOption, read_config
 from doorward.errors import CliError, ExitCode
 from edge.config import ConfigError
+from edge.daemon import Ending
 from edge.daemon import run as run_daemon
 from edge.ports import PortError
 from edge.store import StoreError
@@ -24,10 +27,11 @@ def run(*, config: ConfigOption = USUAL_CONFIG) -> None:
     """Run the daemon of one door.
 
     Reads credentials, decides, drives the lock, keeps the journal and synchronises it whenever there is a network.
-    Ends on SIGTERM or Ctrl-C. Logs are JSON lines on standard error; ask it with `doorward diag`.
+    Ends on SIGTERM or Ctrl-C, and with exit code 10 when a signed command orders a restart, so that whoever supervises
+    it starts it again. Logs are JSON lines on standard error; ask it with `doorward diag`.
     """
     try:
-        run_daemon(read_config(config))
+        ending = run_daemon(read_config(config))
     except ConfigError as error:
         raise CliError(
             ExitCode.UNUSABLE,
@@ -50,3 +54,5 @@ def run(*, config: ConfigOption = USUAL_CONFIG) -> None:
             what=f"{error.filename or 'the system'}: {error.strerror}",
             remedy="check that the folder is there and belongs to the daemon's user",
         ) from error
+    if ending is Ending.RESTART:
+        raise typer.Exit(ExitCode.RESTART)

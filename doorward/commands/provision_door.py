@@ -26,6 +26,17 @@ Examples:
 FOLDER: Final = Path("/var/lib/doorward")
 TWIN: Final = "twin"
 
+BrokerOption = Annotated[
+    str | None,
+    typer.Option(
+        "--broker", metavar="URL", help="The MQTT broker, mqtts://…, or none; what the cloud names when absent."
+    ),
+]
+OffsetOption = Annotated[
+    Path | None,
+    typer.Option("--clock-offset-file", metavar="FILE", help="A twin's clock: moved by the milliseconds in this file."),
+]
+
 
 def _parse_reader(text: str) -> tuple[str, str]:
     name, separator, url = text.partition("=")
@@ -57,15 +68,11 @@ def run(
         typer.Option("--inputs", metavar="ADDRESS", help="Contact, exit button, fire; repeat it; none when absent."),
     ] = None,
     rtc: Annotated[bool, typer.Option("--rtc", help="This machine keeps the time without power.")] = False,
-    clock_offset_file: Annotated[
-        Path | None,
-        typer.Option(
-            "--clock-offset-file", metavar="FILE", help="A twin's clock: moved by the milliseconds in this file."
-        ),
-    ] = None,
+    clock_offset_file: OffsetOption = None,
     socket: Annotated[
         Path | None, typer.Option("--socket", metavar="PATH", help="Where technicians ask; DIR/diag.sock when absent.")
     ] = None,
+    broker: BrokerOption = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Tell the steps; write nothing and ask nobody.")] = False,
     json_lines: JsonOption = False,
 ) -> None:
@@ -86,6 +93,7 @@ def run(
         inputs=tuple(inputs or ()),
         clock=ClockConfig(rtc=rtc, offset_file=None if clock_offset_file is None else clock_offset_file.absolute()),
         socket=socket,
+        broker=broker,
     )
     try:
         done = provision_door(desired, dry_run=dry_run, progress=lambda each: _tell(out, each))
@@ -136,6 +144,7 @@ def _record(done: Provisioned, notices: list[str]) -> dict[str, Json]:
         "access_point": identity.access_point,
         "device": identity.device,
         "config": str(done.config),
+        "broker": done.broker,
         "trust_version": done.trust_version,
         "policy_version": done.policy_version,
         "status_lists": list(done.status_lists),
@@ -149,6 +158,7 @@ def _lines(done: Provisioned, notices: list[str]) -> list[str]:
     facts = [
         ("door", f"{identity.door} at {identity.site} of {identity.tenant}"),
         ("device", identity.device),
+        ("broker", done.broker or "none, all goes over HTTPS"),
         ("policy", f"version {done.policy_version}" if done.policy_version else "none yet"),
         ("config", str(done.config)),
     ]

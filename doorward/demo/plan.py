@@ -16,6 +16,7 @@ from doorward.demo.stage import (
     LEVEL,
     OUT_OF_VIEW_S,
     RELEASE_MS,
+    SEEN_S,
     SITE,
     START_S,
     SYNC_S,
@@ -40,13 +41,21 @@ class Step:
 
 def start_cloud(stage: Stage) -> Iterator[str]:
     """Start the cloud with a PostgreSQL of its own."""
-    arguments = ("--state", stage.cloud_folder, "--api", "127.0.0.1:0", "--devices", "127.0.0.1:0", "--json")
-    program = stage.start("cloud", "cloud", "serve", *arguments)
+    program = stage.start("cloud", *stage.serving())
     program.wait_line('"event": "ready"', deadline_s=START_S)
     stage.connect()
     health = stage.api.health()
     must(health["status"] == "ok", f"the cloud says of itself: {health}")
     yield f"it answers, and its checks are good: {', '.join(health['checks'])}"
+
+
+def start_broker(stage: Stage) -> Iterator[str]:
+    """Start the broker, and see the cloud follow it."""
+    listen = f"127.0.0.1:{stage.broker_port}"
+    program = stage.start("broker", "cloud", "broker", "--state", stage.cloud_folder, "--listen", listen, "--json")
+    program.wait_line('"event": "ready"', deadline_s=START_S)
+    lanes = wait_for("the cloud to follow its broker", lambda: stage.lanes() or None, deadline_s=START_S)
+    yield f"it lets in who has a certificate of this cloud; the cloud follows {lanes} lanes there"
 
 
 def describe_campus(stage: Stage) -> Iterator[str]:
@@ -80,6 +89,7 @@ def run_daemon(stage: Stage) -> Iterator[str]:
     yield f"it answers at its diagnostics socket: locked, policy version {status['policy_version']}"
     stage.in_cloud(int(started["seq"]))
     yield f"its first event (number {started['seq']}, STARTED) is in the cloud"
+    yield f"its batches go over {_see_the_way(stage)}"
     event, _ = stage.tap(NO_PASS)
     must(event["kind"] == "ACCESS_DENIED", "the door opened for a code that is no pass")
     yield f"its camera reads: a code that is no pass is refused: {event['reason']} (step {event['step']})"
@@ -145,7 +155,7 @@ def show_a_foreign_pass(stage: Stage) -> Iterator[str]:
 
 def cut_the_network(stage: Stage) -> Iterator[str]:
     """Cut the network between door and cloud (a forwarder on this machine), and let Anna in."""
-    stage.link.cut()
+    stage.cut()
     granted = stage.tap_granted(stage.code(stage.anna))
     stage.offline_seq = int(granted.event["seq"])
     yield f"opened offline, {granted.tap_ms} ms after the code was in view"
@@ -157,11 +167,24 @@ def cut_the_network(stage: Stage) -> Iterator[str]:
 
 def restore_the_network(stage: Stage) -> Iterator[str]:
     """Restore the network."""
-    stage.link.restore()
+    stage.restore()
     began_s = time.monotonic()
     event = stage.in_cloud(stage.offline_seq)
     must(event["granted"] is True, f"the cloud has {event}")
     yield f"event {event['seq']} arrived {time.monotonic() - began_s:.1f} s later"
+
+
+def order_it_otherwise(stage: Stage) -> Iterator[str]:
+    """Order from the cloud that the door is free for a minute, and release it."""
+    told = ("cloud", "command", "--tenant", TENANT, "--state", stage.cloud_folder, DOOR)
+    (freed,) = stage.ask("mode", *told, "mode", "--mode", "unlocked", "--hold", "1m", "--wait")
+    status = stage.diagnostics.status()
+    must((status["mode"], status["rests_by"]) == ("unlocked", "command"), f"the door says of itself: {status}")
+    yield f"free for all by a signed command, answered by event {freed['event']}; it would end by itself"
+    before = len(stage.twin.relay("release"))
+    (ended,) = stage.ask("release", *told, "release", "--wait")
+    wait_for("the relay released", lambda: _above(len(stage.twin.relay("release")), before), deadline_s=SEEN_S)
+    yield f"released and locked again, answered by event {ended['event']}"
 
 
 def ask_why(stage: Stage) -> Iterator[str]:
@@ -211,11 +234,32 @@ def check_the_chain(stage: Stage) -> Iterator[str]:
     must(chain["ok"] is True, f"the cloud says of the chain: {chain}")
     must(chain["last"] == last, f"the chain ends at {chain['last']}, the journal at {last}")
     stage.seen.chain_ok = True
+    _count_the_ways(stage)
+    yield f"{stage.seen.batches} batches came over the broker, {stage.seen.announcements} announcements went back"
     yield f"{len(events)} events, from 1 to {last} without a gap, none altered"
     opened = [event["seq"] for event in events if event["granted"] is True]
     energised = [record["cause_seq"] for record in stage.twin.relay("energise")]
-    must(opened == energised, f"grants in the cloud: {opened}, relay: {energised}")
-    yield f"the relay moved {len(energised)} times, each time because of a grant that the cloud holds"
+    granted = [cause for cause in energised if cause]  # a door that is held free names no event
+    must(opened == granted, f"grants in the cloud: {opened}, relay: {granted}")
+    held = len(energised) - len(granted)
+    yield f"the relay moved {len(granted)} times because of a grant that the cloud holds, and {held} by the order"
+
+
+def _see_the_way(stage: Stage) -> str:
+    """Wait until the door sends over the broker it was provisioned with; a door without one goes over HTTPS."""
+    if stage.door_knows_broker():
+        wait_for("the door to send over the broker", lambda: stage.way() == "mqtt" or None, deadline_s=SYNC_S)
+    stage.seen.way = stage.way()
+    return stage.seen.way.upper()
+
+
+def _count_the_ways(stage: Stage) -> None:
+    """Read from the cloud's own counters what went over the broker."""
+    seen = stage.seen
+    seen.batches = stage.api.counted('doorward_broker_answers_total{status="200"}')
+    seen.announcements = stage.api.counted("doorward_broker_announcements_total")
+    must(seen.announcements > 0, "the cloud has announced nothing over the broker")
+    must(seen.batches > 0 or not stage.door_knows_broker(), "no batch of the door came over the broker")
 
 
 def _above(value: int, floor: int) -> int | None:
@@ -224,6 +268,7 @@ def _above(value: int, floor: int) -> int | None:
 
 STEPS: Final = (
     Step("Start the cloud: keys, passes, events, in a PostgreSQL of its own", start_cloud),
+    Step("Start the broker, whose certificate the cloud's device CA has signed", start_broker),
     Step("Make an institution, a door with its rules, and a claim code", describe_campus),
     Step("Enrol the door with the claim code: its key never leaves it", enrol_door),
     Step("Start the door's daemon: camera, simulated lock, journal, synchronisation", run_daemon),
@@ -234,6 +279,7 @@ STEPS: Final = (
     Step("Hold a valid pass of another institution before the camera", show_a_foreign_pass),
     Step("Cut the network between door and cloud, and let Anna in", cut_the_network),
     Step("Restore the network", restore_the_network),
+    Step("Order the door free for a minute, from the cloud, and release it", order_it_otherwise),
     Step("Ask the door why, and what a pass would meet now", ask_why),
     Step("Run the door's decisions again, and try other rules on the same taps", run_it_again),
     Step("Check the whole journal in the cloud against the door's", check_the_chain),
@@ -249,4 +295,5 @@ def result(stage: Stage) -> dict[str, Json]:
         "tap_ms": median(seen.taps_ms),
         "events_in_cloud": seen.events_in_cloud,
         "chain_ok": seen.chain_ok,
+        "broker": {"way": seen.way, "batches": seen.batches, "announcements": seen.announcements},
     }

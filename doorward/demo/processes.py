@@ -8,16 +8,33 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
 from doorward.demo.waiting import NotSeenError, wait_for
 from doorward.errors import ExitCode
 
+SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+"""Those that ask the demonstration to end."""
 STOP_S: Final = 20.0
 """A clean stop of the cloud includes PostgreSQL's last checkpoint."""
 _LOG_LINES: Final = 15
+
+
+@contextmanager
+def undisturbed() -> Iterator[None]:
+    """Let signals wait until the block has ended: what was started in it is known to whoever stops it."""
+    waiting: list[int] = []
+    before = {number: signal.signal(number, lambda found, _: waiting.append(found)) for number in SIGNALS}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    if waiting:
+        signal.raise_signal(waiting[0])
 
 
 def doorward_command(*arguments: str | Path) -> list[str]:

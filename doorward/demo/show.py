@@ -14,12 +14,12 @@ from typing import Final
 
 from doorward.demo.narrator import Narrator
 from doorward.demo.plan import STEPS, result
+from doorward.demo.processes import SIGNALS
 from doorward.demo.stage import Stage
 from doorward.demo.waiting import NotSeenError
 from doorward.errors import CliError, ExitCode
 from doorward.output import Json, Output
 
-_SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _IDLE_S: Final = 0.5
 
 
@@ -116,7 +116,7 @@ def _stoppable() -> Iterator[None]:
         _ignore_signals()
         raise _StoppedError
 
-    before = {number: signal.signal(number, stop) for number in _SIGNALS}
+    before = {number: signal.signal(number, stop) for number in SIGNALS}
     try:
         yield
     finally:
@@ -125,5 +125,5 @@ def _stoppable() -> Iterator[None]:
 
 
 def _ignore_signals() -> None:
-    for number in _SIGNALS:
+    for number in SIGNALS:
         signal.signal(number, signal.SIG_IGN)

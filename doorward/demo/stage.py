@@ -1,12 +1,14 @@
-"""The stage of the demonstration: a cloud, a door, two holders, and what was seen of them.
+"""The stage of the demonstration: a cloud, its broker, a door, two holders, and what was seen of them.
 
 Invariant: whatever the stage started, it stops, in the opposite order; its folder is removed.
 Must not: fill in a result that was not read from the relay's history, the door's journal or the cloud's API.
 """
 
 import json
+import os
 import shutil
 import signal
+import socket
 import tempfile
 import time
 from contextlib import ExitStack
@@ -15,10 +17,11 @@ from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit
 
+from cloud.broker.programs import left_behind
 from cloud.cluster.postmaster import running_pid, signal_server
 from doorward.api import CloudApi, connect
 from doorward.demo.link import Link
-from doorward.demo.processes import Program
+from doorward.demo.processes import Program, undisturbed
 from doorward.demo.twin import Twin
 from doorward.demo.waiting import NotSeenError, must, wait_for
 from doorward.diag import Diagnostics
@@ -54,12 +57,17 @@ class Seen:
         denied: the reason of each refusal, by what was tried.
         events_in_cloud: how many events of the door the cloud holds at the end.
         chain_ok: what the cloud says of the door's journal.
+        way: which way the door's batches take, once it has synchronised.
+        batches, announcements: what the cloud counts as gone over the broker, up and down.
     """
 
     taps_ms: list[int] = field(default_factory=list)
     denied: dict[str, str] = field(default_factory=dict)
     events_in_cloud: int = 0
     chain_ok: bool = False
+    way: str = ""
+    batches: int = 0
+    announcements: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +98,8 @@ class Stage:
         self._open = ExitStack()
         self._api: CloudApi | None = None
         self._link: Link | None = None
+        self.broker_port = _free_port()
+        self._broker_link = self._open.enter_context(Link(self.broker_port))
         self._presented_s = 0
         self.claim = ""
         self.device = ""
@@ -105,6 +115,7 @@ class Stage:
                 program.stop()
             self._open.close()
             self._end_orphaned_database()
+            self._end_orphaned_broker()
         finally:
             wait_for("the temporary folder to go", self._remove_folder, deadline_s=REMOVE_S)
 
@@ -115,6 +126,14 @@ class Stage:
         if server is not None:
             signal_server(server, data, signal.SIGQUIT)
             wait_for("PostgreSQL to end", lambda: None if running_pid(data) else True, deadline_s=REMOVE_S)
+
+    def _end_orphaned_broker(self) -> None:
+        """End the mosquitto of a `doorward cloud broker` that died without stopping it."""
+        folder = self.cloud_folder / "broker"
+        server = left_behind(folder)
+        if server is not None:
+            os.kill(server, signal.SIGTERM)
+            wait_for("mosquitto to end", lambda: None if left_behind(folder) else True, deadline_s=REMOVE_S)
 
     def _remove_folder(self) -> bool | None:
         """Remove the folder; None while somebody still writes into it, such as the last of an interrupted initdb."""
@@ -147,6 +166,16 @@ class Stage:
             raise NotSeenError("the cloud was not started")
         return self._link
 
+    def cut(self) -> None:
+        """Cut the network between the door on one side, cloud and broker on the other."""
+        self.link.cut()
+        self._broker_link.cut()
+
+    def restore(self) -> None:
+        """Restore it."""
+        self.link.restore()
+        self._broker_link.restore()
+
     @property
     def anna(self) -> Wallet:
         """The wallet of the first holder, once she has a pass."""
@@ -161,8 +190,9 @@ class Stage:
 
     def start(self, name: str, *arguments: str | Path) -> Program:
         """Start a doorward command."""
-        program = Program(name, arguments, self.folder)
-        self.programs.append(program)
+        with undisturbed():
+            program = Program(name, arguments, self.folder)
+            self.programs.append(program)
         return program
 
     def ask(self, name: str, *arguments: str | Path, code: ExitCode = ExitCode.OK) -> list[dict[str, Any]]:
@@ -187,6 +217,26 @@ class Stage:
         addresses = json.loads((self.cloud_folder / "cloud.json").read_text(encoding="utf-8"))
         port = urlsplit(addresses["device_url"]).port
         self._link = self._open.enter_context(Link(port or 0))
+
+    def serving(self) -> list[str | Path]:
+        """Write the command that serves the cloud; doors reach its broker over a link of their own."""
+        return [
+            *("cloud", "serve", "--state", self.cloud_folder, "--api", "127.0.0.1:0", "--devices", "127.0.0.1:0"),
+            *("--broker", f"mqtts://127.0.0.1:{self.broker_port}"),
+            *("--broker-for-doors", f"mqtts://127.0.0.1:{self._broker_link.port}", "--json"),
+        ]
+
+    def lanes(self) -> int:
+        """How many of the broker's lanes the cloud follows."""
+        return int(self.api.health()["checks"]["broker"]["value"])
+
+    def door_knows_broker(self) -> bool:
+        """Tell whether provisioning gave the door the broker's address."""
+        return f"mqtts://127.0.0.1:{self._broker_link.port}" in (self.door_folder / "edge.toml").read_text("utf-8")
+
+    def way(self) -> str:
+        """Which way the door's batches take."""
+        return str(self.diagnostics.status()["sync"].get("way", "https"))
 
     def provisioning(self) -> list[str | Path]:
         """Write the command that enrols the door, over the link."""
@@ -326,3 +376,10 @@ class Stage:
         """The newest sequence number among the revocation lists that the door holds; 0 without any."""
         lists = self.diagnostics.status()["status_lists"]
         return max((int(each["sequence"]) for each in lists), default=0)
+
+
+def _free_port() -> int:
+    """Find a port that is free now."""
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        return int(found.getsockname()[1])

@@ -1,0 +1,54 @@
+"""`doorward cloud restore`."""
+
+import asyncio
+import os
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, Final
+
+import typer
+
+from cloud.backups.run import restore
+from cloud.errors import CloudError
+from doorward.cloudfault import as_cli_error
+from doorward.errors import CliError, ExitCode
+from doorward.output import JsonOption, Output
+from edge.logs import log_as_json
+
+EXAMPLES: Final = """
+Examples:
+  doorward cloud restore --from /mnt/backups/doorward-20261126T180000Z-1d0c5a9e77b24f31 --state /var/lib/doorward-new
+
+Restore the newest backup: what an older one lacks, doors may have forgotten. Read docs/operations.md before: what was
+revoked or ordered since the backup must be done again before doors reach the new cloud.
+"""
+
+
+def run(
+    *,
+    source: Annotated[Path, typer.Option("--from", metavar="FOLDER", help="The folder that a backup has made.")],
+    state: Annotated[Path, typer.Option("--state", metavar="DIR", help="A new folder for the cloud's state.")],
+    json_lines: JsonOption = False,
+) -> None:
+    """Make a cloud with a private PostgreSQL from a backup.
+
+    Every file is checked before anything is made. Doors send again what the backup lacks, by themselves.
+    """
+    out = Output(json_lines=json_lines)
+    log_as_json()
+    if os.environ.get("DATABASE_URL"):
+        raise CliError(
+            ExitCode.UNUSABLE,
+            what="DATABASE_URL names a PostgreSQL of yours, and this makes a private one",
+            remedy="unset it, or load the dump with pg_restore yourself (docs/operations.md)",
+        )
+    try:
+        done = asyncio.run(restore(source, state, now=lambda: datetime.now(UTC), progress=out.say))
+    except CloudError as error:
+        raise as_cli_error(error) from error
+    out.result(
+        {"id": done.id, "begun_at": done.begun_at.isoformat(), "state": str(state.absolute())},
+        f"The cloud is as it was at {done.begun_at:%Y-%m-%d %H:%M:%S} UTC.",
+        "What was done since is gone. Before doors reach it, revoke again what was revoked: serve it first with",
+        f"  doorward cloud serve --state {state.absolute()} --devices 127.0.0.1:0",
+    )

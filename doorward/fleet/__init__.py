@@ -1,0 +1,1 @@
+"""A fleet of simulated doors that speak the real protocol, for load and faults."""
