@@ -10,9 +10,12 @@ from typing import TYPE_CHECKING
 import aiomqtt
 import pytest
 
+from cloud.broker.bounds import MAX_MESSAGE_BYTES
+from cloud.broker.names import SEATS, WATCH_NAME, cloud_name
 from cloud.devices.authority import open_authority
 from tests.support.mosquitto import HOST, ClientFiles, running_mosquitto
 from tests.support.waiting import DEADLINE_S
+from wire.mqtt import MAX_UP_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -51,10 +54,10 @@ async def following(client: aiomqtt.Client) -> tuple[str, object]:
 async def test_a_door_reaches_the_cloud_and_the_cloud_the_door(broker: Mosquitto):
     files = broker.door_files("north", "gate-1")
     async with connected(broker, broker.service_files()) as cloud, connected(broker, files) as door:
-        await cloud.subscribe("dw/1/+/+/up/events", qos=1)
+        await cloud.subscribe("dw/1/+/+/up/#", qos=1)
         await door.subscribe("dw/1/north/gate-1/down/ack", qos=1)
-        await door.publish("dw/1/north/gate-1/up/events", b"batch", qos=1)
-        assert await following(cloud) == ("dw/1/north/gate-1/up/events", b"batch")
+        await door.publish("dw/1/north/gate-1/up/events/3", b"batch", qos=1)
+        assert await following(cloud) == ("dw/1/north/gate-1/up/events/3", b"batch")
         await cloud.publish("dw/1/north/gate-1/down/ack", b"answer", qos=1)
         assert await following(door) == ("dw/1/north/gate-1/down/ack", b"answer")
 
@@ -65,11 +68,33 @@ async def test_a_door_cannot_speak_for_another(broker: Mosquitto):
         connected(broker, broker.service_files()) as cloud,
         connected(broker, broker.door_files("north", "gate-1")) as door,
     ):
-        await cloud.subscribe("dw/1/+/+/up/events", qos=1)
+        await cloud.subscribe("dw/1/+/+/up/#", qos=1)
         for foreign in ("north/gate-2", "south/gate-1", "_cloud/gate-1"):
-            await door.publish(f"dw/1/{foreign}/up/events", b"forged", qos=1)
-        await door.publish("dw/1/north/gate-1/up/events", b"own", qos=1)
-        assert await following(cloud) == ("dw/1/north/gate-1/up/events", b"own")
+            await door.publish(f"dw/1/{foreign}/up/events/3", b"forged", qos=1)
+        await door.publish("dw/1/north/gate-1/up/events/3", b"own", qos=1)
+        assert await following(cloud) == ("dw/1/north/gate-1/up/events/3", b"own")
+
+
+async def test_a_door_writes_to_its_own_topics_only_and_leaves_nothing_at_the_broker(broker: Mosquitto):
+    """A broker keeps a retained message for each topic, and counts it in no queue."""
+    files = broker.door_files("north", "gate-1")
+    async with connected(broker, broker.service_files()) as cloud:
+        await cloud.subscribe("dw/1/+/+/up/#", qos=1)
+        async with connected(broker, files) as door:
+            for odd in ("up/events/16", "up/events", "up/events/3/x", "up/x", "up", "down/ack"):
+                await door.publish(f"dw/1/north/gate-1/{odd}", b"odd", qos=1)
+            await door.publish("dw/1/north/gate-1/up/events/15", b"batch", qos=1)
+            await door.publish("dw/1/north/gate-1/up/health", b"well", qos=1)
+            assert [await following(cloud) for _ in range(2)] == [
+                ("dw/1/north/gate-1/up/events/15", b"batch"),
+                ("dw/1/north/gate-1/up/health", b"well"),
+            ]
+            with pytest.raises(aiomqtt.MqttError):
+                await door.publish("dw/1/north/gate-1/up/health", b"kept", qos=1, retain=True)
+        async with connected(broker, broker.service_files(cloud_name(1))) as later, connected(broker, files) as door:
+            await later.subscribe("dw/1/+/+/up/#", qos=1)
+            await door.publish("dw/1/north/gate-1/up/health", b"new", qos=1)
+            assert await following(later) == ("dw/1/north/gate-1/up/health", b"new")
 
 
 async def test_a_door_of_the_same_name_in_another_institution_hears_nothing(broker: Mosquitto):
@@ -106,3 +131,47 @@ async def test_nobody_gets_in_without_a_certificate_of_this_authority(broker: Mo
             pass
     async with connected(broker, own):
         pass
+
+
+async def test_two_processes_of_the_cloud_are_there_at_a_time(broker: Mosquitto):
+    """A broker ends a session when its name comes a second time, so each process has a name of its own."""
+    files = broker.door_files("north", "gate-1")
+    async with (
+        connected(broker, broker.service_files(cloud_name(0))) as first,
+        connected(broker, broker.service_files(cloud_name(SEATS - 1))) as last,
+        connected(broker, files) as door,
+    ):
+        await door.subscribe("dw/1/north/gate-1/down/ack", qos=1)
+        for cloud, lane in ((first, 3), (last, 4)):
+            await cloud.subscribe(f"dw/1/+/+/up/events/{lane}", qos=1)
+            await door.publish(f"dw/1/north/gate-1/up/events/{lane}", b"batch", qos=1)
+            assert await following(cloud) == (f"dw/1/north/gate-1/up/events/{lane}", b"batch")
+            await cloud.publish("dw/1/north/gate-1/down/ack", b"answer", qos=1)
+            assert await following(door) == ("dw/1/north/gate-1/down/ack", b"answer")
+
+
+async def test_who_watches_the_broker_neither_hears_nor_speaks(broker: Mosquitto):
+    async with (
+        connected(broker, broker.service_files(WATCH_NAME)) as watch,
+        connected(broker, broker.service_files()) as cloud,
+    ):
+        await watch.subscribe("#", qos=1)
+        await cloud.subscribe("dw/1/+/+/up/#", qos=1)
+        await watch.publish("dw/1/north/gate-1/up/health", b"forged", qos=1)
+        async with connected(broker, broker.door_files("north", "gate-1")) as door:
+            await door.publish("dw/1/north/gate-1/up/health", b"own", qos=1)
+        assert await following(cloud) == ("dw/1/north/gate-1/up/health", b"own")
+        assert len(watch.messages) == 0
+
+
+async def test_a_message_larger_than_any_batch_ends_the_session_of_who_sent_it(broker: Mosquitto):
+    async with connected(broker, broker.door_files("north", "gate-1")) as door:
+        sending = asyncio.create_task(
+            door.publish("dw/1/north/gate-1/up/events/0", bytes(MAX_MESSAGE_BYTES + 1_024), qos=0, timeout=1.0)
+        )
+        with pytest.raises(aiomqtt.MqttError, match="Disconnected"):
+            await following(door)
+        await asyncio.wait((sending,))
+        sending.exception()  # that depends on how much of it was on its way
+    async with connected(broker, broker.door_files("north", "gate-2")) as door:
+        await door.publish("dw/1/north/gate-2/up/events/0", bytes(MAX_UP_BYTES), qos=1)

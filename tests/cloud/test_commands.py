@@ -5,7 +5,10 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
+from wire.codec import decode
+from wire.command import MAX_COMMAND_BYTES
 from wire.command_list import MAX_COMMANDS, CommandList, parse_command_list
+from wire.envelope import parse_envelope
 from wire.messages import DEVICE_CHANGES, DEVICE_COMMANDS, MEDIA_COMMANDS
 
 if TYPE_CHECKING:
@@ -25,6 +28,20 @@ async def test_an_order_that_cannot_be_signed_says_why(cloud: RunningCloud):
     ):
         answer = await cloud.api.post(path, json=body)
         assert (answer.status_code, answer.json()["reason"]) == (status, reason)
+    for body, wanted in (
+        ({"action": "mode"}, '"mode": "locked", "unlocked" or "blocked"'),
+        ({"action": "mode", "holdS": 60}, '"mode": "locked", "unlocked" or "blocked"'),
+        ({"action": "mode", "mode": "locked_down"}, "PUT doors/{door}/lockdown"),
+        ({"action": "unlock", "mode": "locked_down"}, "PUT doors/{door}/lockdown"),
+        ({"action": "unlock", "mode": "unlocked"}, 'Only the action "mode" takes mode and holdS; unlock has none.'),
+        ({"action": "release", "holdS": 60}, 'Only the action "mode" takes mode and holdS; release has none.'),
+    ):
+        answer = await cloud.api.post(place("order-1"), json=body)
+        assert (answer.status_code, answer.json()["reason"]) == (422, "COMMAND_INVALID")
+        assert wanted in answer.json()["detail"]
+    for hold_s in (0, 43_201, 1.5):
+        held = {"action": "mode", "mode": "unlocked", "holdS": hold_s}
+        assert (await cloud.api.post(place("order-1"), json=held)).status_code in {400, 422}
     for body in ({"action": "explode"}, {"action": "unlock", "expiresInS": 0}, {"action": "unlock", "more": 1}, {}):
         assert (await cloud.api.post(place("order-1"), json=body)).status_code in {400, 422}
     assert (await cloud.api.get(place("order-1"))).json() == {"data": []}
@@ -45,6 +62,65 @@ async def test_a_key_stands_for_one_order(cloud: RunningCloud):
     assert (await cloud.api.get(f"{place('order-2')}/no-id")).status_code == 404
     other = await cloud.api.post(place("order-2"), json={"action": "reset-fire"}, headers=key)
     assert (other.status_code, other.json()["reason"]) == (409, "COMMAND_CONFLICT")
+
+
+def said(command: bytes) -> tuple[object, ...]:
+    """What a sealed command says of action, mode and hold."""
+    payload = parse_envelope(command, field="command", max_bytes=MAX_COMMAND_BYTES).payload
+    claims = decode(payload, field="command", max_bytes=MAX_COMMAND_BYTES)
+    assert isinstance(claims, dict)
+    return tuple(claims.get(key) for key in (3, 7, 8))
+
+
+async def test_an_order_of_a_mode_is_signed_and_shown_as_it_was_given(cloud: RunningCloud):
+    device = await cloud.enrolled("order-5")
+    bodies: list[dict[str, object]] = [
+        {"action": "mode", "mode": "unlocked", "holdS": 43_200, "expiresInS": 3_600},
+        {"action": "mode", "mode": "blocked"},
+        {"action": "release"},
+        {"action": "reboot"},
+        {"action": "refresh"},
+        {"action": "snapshot"},
+    ]
+    for number, body in enumerate(bodies):
+        key = {"idempotency-key": f"press-{number}"}
+        given = await cloud.api.post(place("order-5"), json=body, headers=key)
+        assert given.status_code == 201, given.text
+        shown = {name: given.json()[name] for name in ("action", "mode", "holdS")}
+        assert shown == {"mode": None, "holdS": None, **{name: body[name] for name in body if name in shown}}
+        assert (await cloud.api.post(place("order-5"), json=body, headers=key)).json() == given.json()
+    async with device.client() as client:
+        found = parse_command_list((await client.get(DEVICE_COMMANDS)).content)
+    assert [said(each) for each in found.commands] == [
+        (3, 1, 43_200),
+        (3, 2, None),
+        *((action, None, None) for action in (4, 5, 6, 7)),
+    ]
+    for changed in ({"mode": "locked"}, {"holdS": 60}, {"action": "release"}):
+        other = {**bodies[0], **changed} if "action" not in changed else changed
+        answer = await cloud.api.post(place("order-5"), json=other, headers={"idempotency-key": "press-0"})
+        assert (answer.status_code, answer.json()["reason"]) == (409, "COMMAND_CONFLICT")
+
+
+async def test_a_site_is_ordered_door_by_door(cloud: RunningCloud):
+    await cloud.make_door("order-6")
+    root = "/api/v1/institutions/order-6"
+    for door, site in (("annex", "campus"), ("lab", "elsewhere")):
+        assert (await cloud.api.post(f"{root}/doors", json={"id": door, "site": site})).status_code == 201
+    body = {"action": "mode", "mode": "locked", "holdS": 600}
+    given = await cloud.api.post(f"{root}/sites/campus/commands", json=body, headers={"idempotency-key": "k"})
+    assert given.status_code == 201, given.text
+    assert [(each["door"], each["mode"]) for each in given.json()["data"]] == [
+        ("annex", "locked"),
+        ("main-entrance", "locked"),
+    ]
+    again = await cloud.api.post(f"{root}/sites/campus/commands", json=body, headers={"idempotency-key": "k"})
+    assert again.json() == given.json()
+    assert (await cloud.api.get(f"{root}/doors/lab/commands")).json() == {"data": []}
+    nowhere = await cloud.api.post(f"{root}/sites/nowhere/commands", json=body)
+    assert (nowhere.status_code, nowhere.json()["reason"]) == (404, "SITE_UNKNOWN")
+    wrong = await cloud.api.post(f"{root}/sites/campus/commands", json={"action": "mode"})
+    assert (wrong.status_code, wrong.json()["reason"]) == (422, "COMMAND_INVALID")
 
 
 async def test_a_waiting_door_is_told_and_fetches_what_follows(cloud: RunningCloud):

@@ -50,7 +50,7 @@ async def test_the_whole_schema_comes_up_from_empty_and_a_second_time_changes_no
 
 async def test_every_table_of_a_tenant_says_whose_its_rows_are(pool: Pool):
     await migrate(pool)
-    shared = {"institutions", "operator_tokens", "schema_migrations"}
+    shared = {"institutions", "operator_tokens", "schema_migrations", "backups"}
     rows = await pool.fetch(
         "SELECT relname FROM pg_class WHERE relkind IN ('r', 'p') AND relnamespace = 'public'::regnamespace"
     )

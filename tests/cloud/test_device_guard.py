@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import ssl
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -10,15 +11,18 @@ from typing import TYPE_CHECKING
 import httpx
 import pytest
 import pytest_asyncio
+from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from cloud.database import close_pool, open_pool
 from cloud.devices.authority import open_authority
-from cloud.devices.guard import CACHE_S, DeviceGuard, PeerCertificate
+from cloud.devices.guard import CACHE_S, DeviceGuard, DeviceIdentity, PeerCertificate
 from cloud.devices.last_seen import LastSeen
 from cloud.errors import CloudError, Reason
-from tests.support.clouds import Device, RunningCloud, certificate_in, certificate_request, trusting
-from tests.support.waiting import DEADLINE_S
+from cloud.problems import describe
+from tests.support.clouds import Device, RunningCloud, certificate_in, certificate_request, enrol, trusting
+from tests.support.halted import halted
+from tests.support.waiting import DEADLINE_S, until
 from wire.messages import DEVICE_BOOTSTRAP, EST_REENROL
 from wire.names import DeviceId, Tenant
 
@@ -29,6 +33,7 @@ if TYPE_CHECKING:
     from cloud.database import Pool
 
 
+_CURVE = ec.SECP256R1()
 _LAST_SEEN = "SELECT last_seen FROM devices WHERE id = $1"
 
 
@@ -161,6 +166,77 @@ async def test_a_revocation_by_another_process_is_noticed_within_the_cache_time(
     assert caught.value.reason is Reason.DEVICE_REVOKED
 
 
+async def test_by_its_name_a_device_is_known_with_its_newest_key(cloud: RunningCloud, pool: Pool):
+    device = await cloud.enrolled("named-school")
+    tenant, name, clock = Tenant("named-school"), DeviceId(device.name), Clock()
+    guard = DeviceGuard(pool, LastSeen(pool, now=_now), monotonic_s=clock)
+    identity = await guard.named(tenant, name)
+    assert identity == await guard.identify(_scope(device))
+    async with device.client() as client:
+        renewed = await client.post(
+            EST_REENROL, content=certificate_request(new_key := ec.generate_private_key(_CURVE))
+        )
+    assert renewed.status_code == 200
+    clock.now_s = CACHE_S - 0.1
+    assert await guard.named(tenant, name) == identity
+    clock.now_s = CACHE_S
+    assert (await guard.named(tenant, name)).key.p256() == new_key.public_key()
+
+
+async def test_by_its_name_a_revoked_or_unknown_device_is_refused(cloud: RunningCloud, pool: Pool):
+    device = await cloud.enrolled("named-and-gone")
+    tenant, name = Tenant("named-and-gone"), DeviceId(device.name)
+    guard = DeviceGuard(pool, LastSeen(pool, now=_now), monotonic_s=Clock())
+    assert (await guard.named(tenant, name)).door == "main-entrance"
+    await pool.execute("UPDATE devices SET status = 'revoked' WHERE id = $1", device.name)
+    guard.forget(tenant, name)
+    for who, reason in (
+        ((tenant, name), Reason.DEVICE_REVOKED),
+        ((tenant, DeviceId("nobody")), Reason.DEVICE_CERTIFICATE_UNKNOWN),
+        ((Tenant("elsewhere"), name), Reason.DEVICE_CERTIFICATE_UNKNOWN),
+    ):
+        with pytest.raises(CloudError) as caught:
+            await guard.named(*who)
+        assert caught.value.reason is reason
+
+
+@pytest.mark.parametrize("named", [False, True], ids=["certificate", "name"])
+async def test_a_backend_that_hangs_costs_a_short_wait_and_is_no_unknown_device(
+    cloud: RunningCloud, pool: Pool, *, named: bool
+):
+    tenant = Tenant(f"hung-school-{named}".lower())
+    first = await cloud.enrolled(tenant)
+    second = await enrol(first.url, await cloud.claim(tenant))
+    guard = DeviceGuard(pool, LastSeen(pool, now=_now), monotonic_s=Clock(), look_up_s=0.3)
+
+    async def look_up(device: Device) -> DeviceIdentity:
+        return await (guard.named(tenant, DeviceId(device.name)) if named else guard.identify(_scope(device)))
+
+    async with pool.acquire() as connection:
+        next_backend = connection.get_server_pid()
+    with halted(next_backend):
+        async with asyncio.timeout(DEADLINE_S / 2):
+            idle = pool.get_idle_size()
+            asking = asyncio.create_task(look_up(first))
+            await until(lambda: pool.get_idle_size() < idle)
+            waiting = asyncio.create_task(look_up(second))
+            with pytest.raises(TimeoutError) as caught:
+                await asking
+            assert (await waiting).device == second.name
+            assert (await look_up(first)).device == first.name
+    problem, headers = describe(caught.value)
+    assert (problem.status, problem.reason, headers) == (503, "DATABASE_UNAVAILABLE", {"retry-after": "2"})
+
+
+async def test_without_a_free_connection_a_device_is_asked_to_come_again(cloud: RunningCloud, pool: Pool):
+    device = await cloud.enrolled("crowded-school")
+    guard = DeviceGuard(pool, LastSeen(pool, now=_now), monotonic_s=Clock(), look_up_s=0.3)
+    async with pool.acquire(), pool.acquire(), asyncio.timeout(DEADLINE_S / 2):
+        with pytest.raises(TimeoutError):
+            await guard.identify(_scope(device))
+    assert (await guard.identify(_scope(device))).device == device.name
+
+
 async def test_the_old_certificate_ends_when_the_new_one_has_been_used(cloud: RunningCloud, pool: Pool):
     old = await cloud.enrolled("replaced-school")
     async with old.client() as client:
@@ -193,7 +269,7 @@ async def test_a_device_that_was_heard_is_online_as_of_then(cloud: RunningCloud,
     (listed,) = (await cloud.api.get("/api/v1/institutions/heard-school/devices")).json()["data"]
     assert listed["status"] == "online"
     assert before <= datetime.fromisoformat(listed["lastSeen"]) <= _now()
-    await pool.execute("UPDATE devices SET last_seen = now() - interval '91 seconds' WHERE id = $1", device.name)
+    await pool.execute("UPDATE devices SET last_seen = now() - interval '181 seconds' WHERE id = $1", device.name)
     (listed,) = (await cloud.api.get("/api/v1/institutions/heard-school/devices")).json()["data"]
     assert listed["status"] == "offline"
 

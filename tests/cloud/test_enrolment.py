@@ -81,6 +81,7 @@ async def test_a_device_learns_where_it_stands_and_which_root_to_pin(cloud: Runn
     root = parse_key(decode(bytes.fromhex(answer.pop("root_key")), field="root", max_bytes=128), "root")
     assert root.algorithm is Algorithm.ED25519
     assert answer == {
+        "broker": None,
         "tenant": "south-school",
         "site": "campus",
         "door": "main-entrance",

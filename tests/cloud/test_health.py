@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import signal
-from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -16,11 +13,10 @@ import httpx
 
 from cloud.health import Check, examine, memory_check
 from tests.support.clouds import RunningCloud, running_cloud
+from tests.support.halted import halted
 from tests.support.waiting import DEADLINE_S
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from cloud.cluster import PrivateCluster
     from cloud.settings import CloudSettings
 
@@ -71,24 +67,11 @@ async def test_a_hanging_database_is_said_within_the_check_s_deadline(
     async with running_cloud(replace(settings, database_url=url)) as cloud:
         connection = await asyncpg.connect(url)
         backends = await connection.fetch("SELECT pid FROM pg_stat_activity WHERE application_name = 'doorward-cloud'")
-        with _halted(own_cluster.pid, *(backend["pid"] for backend in backends)):
+        with halted(own_cluster.pid, *(backend["pid"] for backend in backends)):
             answer = await _health(cloud)
         await connection.close()
     assert answer.status_code == 503
     assert answer.json()["checks"]["database"] == {"ok": False, "detail": "No answer within 2 s."}
-
-
-@contextmanager
-def _halted(*processes: int | None) -> Iterator[None]:
-    """Stop processes in their tracks for a while."""
-    pids = [pid for pid in processes if pid is not None]
-    for pid in pids:
-        os.kill(pid, signal.SIGSTOP)
-    try:
-        yield
-    finally:
-        for pid in pids:
-            os.kill(pid, signal.SIGCONT)
 
 
 async def test_too_little_disk_is_said(settings: CloudSettings):

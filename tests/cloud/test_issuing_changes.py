@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cloud.errors import CloudError, Reason
-from cloud.issuing.changes import MAX_WAIT_S, Changes, Versions, read_known
+from cloud.issuing.changes import MAX_WAIT_S, RECHECK_S, Changes, Versions, read_known
 from cloud.issuing.command_models import CommandAction, NewCommand
 from cloud.issuing.herald import Herald
 from cloud.issuing.keys import KeyRole
@@ -23,7 +23,7 @@ from cloud.passes.models import NewPass
 from cloud.roster.models import NewCredential
 from cloud.roster.service import Credentials
 from tests.support.cloud_parts import DOOR, Parts, cloud_parts
-from tests.support.waiting import DEADLINE_S
+from tests.support.waiting import DEADLINE_S, until
 from wire.names import DoorId, Tenant
 
 if TYPE_CHECKING:
@@ -41,7 +41,9 @@ async def _parts(database_url: str, tmp_path: Path) -> AsyncIterator[Parts]:
 
 async def waiting(parts: Parts, tenant: Tenant, known: Versions = _FIRST) -> asyncio.Task[Versions]:
     """Let a door wait, and give the task once it really waits."""
-    task = asyncio.create_task(parts.issuing.changes.wait(tenant, DOOR, known, wait_s=DEADLINE_S))
+    changes = parts.issuing.changes
+    task = asyncio.create_task(changes.wait(tenant, DOOR, known, wait_s=DEADLINE_S))
+    await until(lambda: task.done() or ((board := changes._boards.get(tenant)) is not None and bool(board.snapshot)))
     done, _ = await asyncio.wait((task,), timeout=0.2)
     assert not done
     return task
@@ -125,6 +127,31 @@ async def test_what_another_process_changes_is_noticed(parts: Parts):
     task = await waiting(parts, tenant)
     await parts.issuing.policies.put(tenant, DOOR, PolicyDocument(lock_out=True))
     parts.clock.advance(timedelta(seconds=3))
+    assert (await task).policy == 1
+
+
+async def test_what_one_door_finds_wakes_the_others(parts: Parts):
+    tenant = await parts.make_tenant()
+    task = await waiting(parts, tenant)
+    await parts.issuing.policies.put(tenant, DOOR, PolicyDocument(lock_out=True))
+    parts.clock.monotonic += 3
+    assert (await parts.issuing.changes.wait(tenant, DoorId("side-door"), _FIRST, wait_s=0)).policy == 0
+    # The clock stands: what was read now is as new as can be. Its own time is not up for much longer.
+    done, _ = await asyncio.wait((task,), timeout=DEADLINE_S / 3)
+    assert done
+    assert task.result().policy == 1
+
+
+async def test_a_look_that_fails_ends_no_wait_and_is_not_the_last(parts: Parts):
+    tenant = await parts.make_tenant()
+    task = await waiting(parts, tenant)
+    await parts.pool.execute("ALTER TABLE policies RENAME TO policies_away")
+    parts.clock.monotonic += 3
+    done, _ = await asyncio.wait((task,), timeout=RECHECK_S + 0.5)
+    assert not done
+    await parts.pool.execute("ALTER TABLE policies_away RENAME TO policies")
+    await parts.issuing.policies.put(tenant, DOOR, PolicyDocument(lock_out=True))
+    parts.clock.monotonic += 3
     assert (await task).policy == 1
 
 

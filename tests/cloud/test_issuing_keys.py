@@ -19,7 +19,7 @@ from tests.support.cloud_parts import DOOR, Parts, cloud_parts, keys_of
 from wire.keys import Ed25519Signer
 from wire.names import KeyId, KeyPurpose, Tenant
 from wire.policy import open_policy
-from wire.trust import TrustBundle, advance_trust, open_trust, parse_pinned
+from wire.trust import MAX_KEYS, TrustBundle, advance_trust, open_trust, parse_pinned
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -153,6 +153,26 @@ async def test_two_rotations_at_once_give_two_versions(parts: Parts):
     one = await parts.issuing.rotate(tenant, [KeyRole.PASS])
     two = await parts.issuing.rotate(tenant, [KeyRole.STATUS])
     assert (one.version, two.version) == (2, 3)
+
+
+async def test_rotations_by_hand_leave_room_for_keys_that_are_due(parts: Parts):
+    tenant = await parts.make_tenant()
+    by_hand = MAX_KEYS - 1 - 2 * len(ONLINE_ROLES)
+    for _ in range(by_hand):
+        await parts.issuing.rotate(tenant, [KeyRole.PASS])
+    before, files = await bundle_of(parts, tenant), sorted((parts.keys / tenant).iterdir())
+    ends = (parts.clock.now() + LIFETIME).date()
+    with pytest.raises(CloudError, match=f"Rotate again after {ends}") as caught:
+        await parts.issuing.rotate(tenant, [KeyRole.PASS])
+    assert (caught.value.reason, caught.value.reason.status) == (Reason.TRUST_FULL, 409)
+    assert (await bundle_of(parts, tenant), sorted((parts.keys / tenant).iterdir())) == (before, files)
+    parts.clock.advance(LIFETIME - RENEW_BEFORE + timedelta(seconds=1))
+    await parts.issuing.rotate(tenant, await parts.issuing.trust.roles_due(tenant))
+    assert len((await bundle_of(parts, tenant)).keys) == MAX_KEYS
+    with pytest.raises(CloudError, match=f"Rotate again after {ends}"):
+        await parts.issuing.rotate(tenant, [KeyRole.PASS])
+    parts.clock.advance(RENEW_BEFORE)
+    await parts.issuing.rotate(tenant, [KeyRole.PASS])
 
 
 async def test_policies_are_signed_again_once_their_key_has_changed(parts: Parts):

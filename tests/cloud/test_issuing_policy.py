@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import fields
 from datetime import date
 from enum import IntEnum
-from typing import TYPE_CHECKING, get_args, get_type_hints
+from typing import TYPE_CHECKING, Any, get_args, get_type_hints
 
 import msgspec
 import pytest
 
 from cloud.errors import CloudError, Reason
+from cloud.issuing.keyring import OVERLAP
 from cloud.issuing.keys import KeyRole
 from cloud.issuing.policy_bundle import to_bundle
 from cloud.issuing.policy_models import (
+    LevelDocument,
     PolicyDocument,
     SettingsDocument,
 )
 from tests.support.cloud_parts import DOOR, Parts, cloud_parts
+from tests.support.waiting import DEADLINE_S
 from wire.names import (
     AntiPassbackRule,
     Assurance,
@@ -32,7 +36,7 @@ from wire.policy import ALL_DAYS, MAX_DAY, Area, AssuranceHours, Passage, Policy
 from wire.settings import DoorSettings
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Awaitable, Coroutine
     from pathlib import Path
 
 _FULL = b"""{
@@ -307,3 +311,69 @@ async def test_a_policy_larger_than_a_door_reads_is_refused(parts: Parts):
     with pytest.raises(CloudError, match="could not read") as caught:
         await parts.issuing.put_policy(tenant, DOOR, msgspec.convert(huge, PolicyDocument))
     assert caught.value.reason is Reason.POLICY_INVALID
+
+
+async def test_what_an_operator_gives_while_policies_are_signed_again_stays(parts: Parts):
+    tenant = await parts.make_tenant()
+    await parts.issuing.put_policy(tenant, DOOR, admitting(7, 9))
+    await parts.issuing.rotate(tenant, [KeyRole.POLICY])
+    parts.clock.advance(OVERLAP)
+    given, again = await one_after_the_other(
+        parts, tenant, parts.issuing.put_policy(tenant, DOOR, admitting(7)), parts.issuing.policies.sign_again(tenant)
+    )
+    assert (given, again) == (2, 0)
+    assert await shown(parts, tenant) == (2, admitting(7))
+
+
+async def test_what_an_operator_gives_while_a_door_is_locked_down_stays(parts: Parts):
+    tenant = await parts.make_tenant()
+    await parts.issuing.put_policy(tenant, DOOR, admitting(7, 9))
+    await parts.issuing.policies.order_lockdown(tenant, [DOOR], on=True)
+    given, signed = await one_after_the_other(
+        parts,
+        tenant,
+        parts.issuing.put_policy(tenant, DOOR, admitting(7)),
+        parts.issuing.policies.sign_lockdown(tenant, DOOR),
+    )
+    assert (given, signed) == (2, 2)
+    assert await shown(parts, tenant) == (2, admitting(7))
+
+
+async def test_an_order_of_lockdown_locks_doors_in_one_order(parts: Parts):
+    """Two orders at a time would wait for each other else; DOOR's row lies before that of a-door."""
+    tenant = await parts.make_tenant()
+    first = DoorId("a-door")
+    await parts.pool.execute(
+        "INSERT INTO doors SELECT tenant_id, $2, site, name, access_point, created_at FROM doors WHERE tenant_id = $1",
+        tenant,
+        first,
+    )
+    lock = "SELECT FROM doors WHERE tenant_id = $1 AND id = $2 FOR NO KEY UPDATE"
+    async with parts.pool.acquire() as connection, connection.transaction():
+        await connection.execute(lock, tenant, first)
+        ordering = asyncio.create_task(parts.issuing.policies.order_lockdown(tenant, [DOOR, first], on=True))
+        await parts.until_waiting()
+        async with asyncio.timeout(DEADLINE_S):
+            await connection.execute(lock, tenant, DOOR)
+    await ordering
+    assert await parts.pool.fetchval("SELECT count(*) FROM doors WHERE tenant_id = $1 AND locked_down", tenant) == 2
+
+
+def admitting(*levels: int) -> PolicyDocument:
+    return PolicyDocument(access_levels=[LevelDocument(id=level, schedules=[0]) for level in levels])
+
+
+async def shown(parts: Parts, tenant: Tenant) -> tuple[int, PolicyDocument]:
+    found = await parts.issuing.policies.show(tenant, DOOR)
+    return found.version, found.policy
+
+
+async def one_after_the_other(parts: Parts, tenant: Tenant, *work: Coroutine[Any, Any, int]) -> list[int]:
+    """Let each begin while the one before waits for the door, and then let them go on in this order."""
+    tasks: list[Awaitable[int]] = []
+    async with parts.pool.acquire() as connection, connection.transaction():
+        await connection.execute("SELECT FROM doors WHERE tenant_id = $1 FOR UPDATE", tenant)
+        for each in work:
+            tasks.append(asyncio.create_task(each))
+            await parts.until_waiting(len(tasks))
+    return await asyncio.gather(*tasks)

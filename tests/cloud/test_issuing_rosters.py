@@ -11,6 +11,7 @@ import pytest
 from cloud.errors import CloudError, Reason
 from cloud.issuing.keys import KeyRole
 from cloud.issuing.rosters import KEPT, REFRESH
+from tests.support.asked import asked
 from tests.support.cloud_parts import DOOR, Parts, cloud_parts
 from tests.support.roster_site import SITE, Site, barcode
 from wire.messages import MEDIA_ROSTER, MEDIA_ROSTER_DELTA
@@ -97,6 +98,35 @@ async def test_the_whole_is_given_when_most_has_changed(site: Site):
     assert apply_roster_delta(old, await site.delta(old.version)) == await site.whole()
     await site.enrol(5, level=2)
     assert (await site.document(old.version)).media_type == MEDIA_ROSTER
+
+
+async def test_what_is_too_much_for_a_delta_is_not_packed(site: Site):
+    await site.enrol(*range(10))
+    old = await site.whole()
+    await site.enrol(*range(6), level=2)
+    await site.whole()
+    async with asked(site.parts.pool) as statements:
+        assert (await site.document(old.version)).media_type == MEDIA_ROSTER
+    assert statements
+    assert not [statement for statement in statements if "string_agg" in statement]
+
+
+async def test_a_door_that_asks_from_many_versions_keeps_no_other_tenant_waiting(site: Site):
+    for number in range(20):
+        await site.enrol(number)
+        await site.whole()
+    calm = Site(site.parts, await site.parts.make_tenant())
+    await calm.enrol(1)
+    await calm.whole()
+    order: list[Site] = []
+
+    async def ask(by: Site, since: int | None) -> None:
+        await by.document(since)
+        order.append(by)
+
+    await asyncio.gather(*(ask(site, since) for since in range(1, 20)), ask(calm, None))
+    assert order.index(calm) <= 2
+    assert len(order) == 20
 
 
 async def test_many_who_ask_at_once_get_the_same(site: Site):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import AsyncExitStack
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
@@ -12,11 +13,12 @@ from cloud.errors import CloudError, Reason
 from cloud.issuing.keys import KeyRole
 from cloud.issuing.status import EXPIRY, FIRST_CAPACITY, LAST_CAPACITY, TTL_S, StatusToken, bits_of, capacity
 from cloud.passes.models import NewPass
+from tests.support.asked import asked
 from tests.support.cloud_parts import Parts, cloud_parts
 from wire.messages import MEDIA_STATUS_DELTA, MEDIA_STATUS_LIST
 from wire.names import PassId, Tenant
 from wire.passes import split_pass_id
-from wire.status_delta import apply_delta, open_delta
+from wire.status_delta import MAX_FLIPS, apply_delta, open_delta
 from wire.status_list import MAX_LIST_BYTES, StatusList, open_status_list
 
 if TYPE_CHECKING:
@@ -129,6 +131,41 @@ async def revoke_many(parts: Parts, tenant: Tenant, count: int) -> None:
         count,
         parts.clock.now(),
     )
+
+
+@pytest.mark.slow
+async def test_what_is_too_much_for_a_delta_is_not_read(parts: Parts):
+    tenant = await parts.make_tenant()
+    await parts.pool.execute("UPDATE status_lists SET capacity = $2 WHERE tenant_id = $1", tenant, LAST_CAPACITY)
+    first = await parts.issuing.status.token(tenant, 0)
+    await revoke_many(parts, tenant, MAX_FLIPS + 1)
+    parts.clock.advance(timedelta(seconds=TTL_S))
+    await parts.issuing.status.token(tenant, 0)
+    async with asked(parts.pool) as statements:
+        token = await parts.issuing.status.token(tenant, 0, since=first.sequence)
+    assert token.media_type == MEDIA_STATUS_LIST
+    assert statements
+    assert not [statement for statement in statements if "SELECT index" in statement]
+
+
+async def test_a_door_that_asks_from_many_sequences_keeps_no_other_tenant_waiting(parts: Parts):
+    flood, calm = await parts.make_tenant(), await parts.make_tenant()
+    for _ in range(20):
+        parts.clock.advance(timedelta(seconds=TTL_S))
+        for tenant in (flood, calm):
+            await parts.issuing.status.token(tenant, 0)
+    order: list[Tenant] = []
+
+    async def ask(tenant: Tenant, since: int) -> None:
+        await parts.issuing.status.token(tenant, 0, since=since)
+        order.append(tenant)
+
+    async with AsyncExitStack() as stack:
+        for _ in range(parts.pool.get_max_size() - 1):  # what is left answers in the order of asking
+            await stack.enter_async_context(parts.pool.acquire())
+        await asyncio.gather(*(ask(flood, since) for since in range(1, 20)), ask(calm, 1))
+    assert order.index(calm) <= 2
+    assert len(order) == 20
 
 
 @pytest.mark.parametrize("since", [0, 1, 99])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import errno
 import os
 import pwd
 import resource
@@ -19,7 +21,8 @@ from cloud.cluster.sockets import close_socket_folder, open_socket_folder
 from cloud.errors import CloudError, Reason
 from cloud.files import make_folder, read_secret, write_file
 from cloud.limits import ATTEMPTS, WINDOW_S, AttemptLimiter
-from cloud.settings import Address, parse_address, read_settings
+from cloud.settings import Address, BrokerChoice, parse_address, parse_broker, read_settings
+from cloud.tasks import first_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -110,6 +113,17 @@ def test_a_write_that_fails_half_way_keeps_the_old_content(tmp_path: Path):
     with _no_room_for(10), pytest.raises(CloudError):
         write_file(path, bytes(100))
     assert read_secret(path) == b"old"
+
+
+def test_a_full_disk_is_told_as_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    def full(_file: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(CloudError) as caught:
+        write_file(tmp_path / "secret", b"new")
+    assert caught.value.reason is Reason.NO_SPACE
+    assert caught.value.detail.endswith("No space left on device. Free some space on that disk.")
 
 
 def test_five_failures_in_a_minute_are_allowed_and_then_the_address_waits():
@@ -269,3 +283,79 @@ def test_no_stranger_is_taken_for_the_server(tmp_path: Path):
 def test_a_damaged_pid_file_names_nobody(tmp_path: Path, content: str):
     (tmp_path / "postmaster.pid").write_text(content)
     assert running_pid(tmp_path) is None
+
+
+@pytest.mark.parametrize(
+    ("text", "address"),
+    [
+        ("mqtts://broker.example", Address("broker.example", 8883)),
+        ("mqtts://10.0.0.1:1234/", Address("10.0.0.1", 1234)),
+        ("mqtts://[::1]:65535", Address("::1", 65535)),
+    ],
+)
+def test_a_broker_is_read_from_its_url(text: str, address: Address):
+    assert parse_broker(text, setting="--broker") == address
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "broker:8883",
+        "mqtt://broker:8883",
+        "mqtts://",
+        "mqtts://broker:0",
+        "mqtts://broker:65536",
+        "mqtts://user@broker",
+        "mqtts://broker/topic",
+        "mqtts://broker?x",
+        "mqtts://::1",
+    ],
+)
+def test_a_broker_of_another_form_is_refused_with_an_example(text: str):
+    with pytest.raises(CloudError) as caught:
+        parse_broker(text, setting="--broker")
+    assert caught.value.reason is Reason.SETTING_INVALID
+    assert caught.value.detail.startswith("--broker: expected mqtts://HOST:PORT")
+
+
+def broker_settings(*choice: str | None, **environment: str) -> tuple[Address | None, str | None]:
+    found = read_settings(
+        state=Path("/x"), api="a:1", devices="b:2", environment=environment, broker=BrokerChoice(*choice)
+    )
+    return found.broker, found.broker_for_doors
+
+
+def test_doors_are_told_the_cloud_s_broker_or_another_name_of_it():
+    near, far = "mqtts://10.0.0.1:1", "mqtts://far:2"
+    place = Address("10.0.0.1", 1)
+    assert broker_settings() == (None, None)
+    assert broker_settings(near) == (place, near)
+    assert broker_settings(near, far) == (place, far)
+    assert broker_settings(DOORWARD_CLOUD_BROKER=near, DOORWARD_CLOUD_BROKER_FOR_DOORS="mqtts://far") == (
+        place,
+        "mqtts://far:8883",
+    )
+    assert broker_settings(near, DOORWARD_CLOUD_BROKER=far) == (place, near)
+    with pytest.raises(CloudError):
+        broker_settings(None, far)
+
+
+async def test_the_first_to_end_ends_the_others():
+    ended: list[str] = []
+
+    async def endless() -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            ended.append("endless")
+
+    async def failing() -> None:
+        await asyncio.sleep(0)
+        raise CloudError(Reason.INTERNAL, "It failed.")
+
+    await first_of(asyncio.sleep(0), endless())
+    assert ended == ["endless"]
+    with pytest.raises(CloudError):
+        await first_of(failing(), endless())
+    assert ended == ["endless", "endless"]

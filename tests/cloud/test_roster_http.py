@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import base64
+import hashlib
 from typing import TYPE_CHECKING
 
 import pytest
@@ -60,7 +62,7 @@ async def test_a_door_of_a_site_without_credentials_is_told_so(cloud: RunningClo
         assert (answer.status_code, answer.json()["reason"]) == (404, "ROSTER_UNKNOWN")
         assert (await client.get(DEVICE_CHANGES)).json()["roster"] == 0
         for query in ("since=x", "since=-1"):
-            assert (await client.get(f"{DEVICE_ROSTER}?{query}")).status_code == 400
+            assert (await client.get(f"{DEVICE_ROSTER}?{query}")).status_code == 422
     other = await enrol(cloud.addresses.device_url, await cloud.claim("roster-2", "lab-door"))
     async with other.client() as client:
         assert (await client.get(DEVICE_ROSTER)).status_code == 200
@@ -147,3 +149,28 @@ async def test_a_stranger_sees_nothing(cloud: RunningCloud):
     await cloud.make_door("roster-6")
     answer = await cloud.api.get(f"{place('roster-6')}/credentials", headers={"authorization": "Bearer wrong"})
     assert answer.status_code == 401
+
+
+async def test_a_door_fetches_the_rest_of_a_roster_of_which_it_has_the_beginning(cloud: RunningCloud):
+    device = await cloud.enrolled("roster-rest")
+    put = await cloud.api.put(f"{place('roster-rest')}/credentials", json=barcodes(*range(1_000)))
+    assert put.status_code == 200
+    async with device.client() as client:
+        whole = await client.get(DEVICE_ROSTER)
+        assert len(whole.content) > 16 * 1024
+        digest = base64.b64encode(hashlib.sha256(whole.content).digest()).decode()
+        assert whole.headers["repr-digest"] == f"sha-256=:{digest}:"
+        for wanted, condition, status in (
+            ("bytes=20000-", whole.headers["etag"], 206),
+            ("bytes=20000-", '"7"', 200),
+            (f"bytes={len(whole.content)}-", whole.headers["etag"], 200),
+            ("bytes=0-", whole.headers["etag"], 200),
+            ("bytes=1-2,5-6", whole.headers["etag"], 200),
+            ("lines=7-", whole.headers["etag"], 200),
+        ):
+            rest = await client.get(DEVICE_ROSTER, headers={"range": wanted, "if-range": condition})
+            assert (wanted, rest.status_code) == (wanted, status)
+            assert rest.headers["repr-digest"] == whole.headers["repr-digest"]
+            assert rest.content == (whole.content[20_000:] if status == 206 else whole.content)
+            size = len(whole.content)
+            assert rest.headers.get("content-range") == (f"bytes 20000-{size - 1}/{size}" if status == 206 else None)

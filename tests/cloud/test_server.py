@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import httpx
 import pytest
 from cryptography import x509
+from structlog.testing import capture_logs
 
 from cloud.devices.authority import open_authority
 from cloud.devices.listener import ListenerCertificate
@@ -25,7 +26,7 @@ from cloud.server import serve
 from cloud.settings import Address
 from tests.support.clouds import LOOPBACK, fetch_ca, running_cloud, trusting
 from tests.support.waiting import DEADLINE_S, until
-from wire.messages import EST_CACERTS
+from wire.messages import DEVICE_BOOTSTRAP, EST_CACERTS
 
 if TYPE_CHECKING:
     from asyncio.subprocess import Process
@@ -185,6 +186,19 @@ async def test_open_connections_do_not_hold_up_a_stop(settings: CloudSettings):
     await idle.wait_closed()
 
 
+async def test_a_door_that_rests_does_not_hold_up_a_stop(settings: CloudSettings):
+    """It does not read, hence does not answer the end of TLS."""
+    loop = asyncio.get_running_loop()
+    patient = replace(settings, shutdown_s=10)  # far longer than a stop takes on a machine that pauses
+    async with running_cloud(patient) as cloud:
+        device = await cloud.enrolled("resting")
+        client = device.client()
+        assert (await client.get(DEVICE_BOOTSTRAP)).status_code == 200
+        began_s = loop.time()
+    assert loop.time() - began_s < patient.shutdown_s
+    await client.aclose()
+
+
 async def test_doors_reach_the_listener_by_its_configured_names(settings: CloudSettings):
     named = replace(settings, names=("doors.example.org", "192.0.2.7"))
     async with running_cloud(named) as cloud:
@@ -211,6 +225,26 @@ def test_the_listener_s_certificate_is_renewed_in_time_and_when_names_or_ca_chan
     assert ListenerCertificate(path, authority, ["other"]).renew_if_due(now=now)
     other = open_authority(tmp_path / "other-ca", now=now)
     assert ListenerCertificate(path, other, ["other"]).renew_if_due(now=now)
+
+
+async def test_a_certificate_that_cannot_be_written_is_tried_again(tmp_path: Path):
+    now = datetime.now(UTC)
+    path = tmp_path / "ca" / "listener.pem"
+    certificate = ListenerCertificate(path, open_authority(tmp_path / "ca", now=now), ["gate"])
+    (tmp_path / "ca").rename(tmp_path / "away")
+    with capture_logs() as log:
+        looking = asyncio.create_task(certificate.run(now=lambda: now, every_s=0))
+        await until(lambda: len(log) >= 2)
+        (tmp_path / "away").rename(tmp_path / "ca")
+        await until(path.exists)
+        looking.cancel()
+        await asyncio.wait((looking,))
+    assert looking.cancelled()
+    assert [log[0]["event"], log[1]["event"], log[-1]["event"]] == [
+        "listener_certificate_not_renewed",
+        "listener_certificate_not_renewed",
+        "listener_certificate_renewed",
+    ]
 
 
 @pytest.mark.parametrize("abstract", [False, True])

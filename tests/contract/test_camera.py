@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from edge.ports import ReaderLost, Reason
+from firmware_adapters import camera_process
 from firmware_adapters.camera import MOST_FAILED_STARTS, CameraReader
 from firmware_adapters.catalogue import open_reader
 from tests.support.images import HEIGHT, WIDTH, background, code, frame_with, pass_like, png
@@ -119,6 +120,7 @@ async def test_a_frame_that_hangs_the_decoder_is_given_up_and_the_next_is_read(
 ):
     install(tmp_path, "pyzbar.pyzbar", HANGING_ZBAR, monkeypatch)
     install(tmp_path, "pyzbar.__init__", "", monkeypatch)
+    monkeypatch.setattr(camera_process, "FRAME_DEADLINE_S", 3.0)
     bench = FolderBench(tmp_path, "?fps=15&fallbacks=30")
     async with listening(bench.reader) as listener:
         for _ in range(4):  # zbar has the fourth turn

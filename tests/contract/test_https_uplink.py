@@ -3,31 +3,36 @@
 from __future__ import annotations
 
 import asyncio
+import base64
+import hashlib
 import shutil
 import socket
 import ssl
 import threading
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
 from sync.answers import MAX_ANSWER_BYTES
-from sync.https_uplink import Deadlines, HttpsUplink, open_https_uplink
-from sync.ports import Fetched, Reason, UplinkError, Versions
+from sync.hints import NET_S
+from sync.https_uplink import KEPT_S, Deadlines, HttpsUplink, open_https_uplink
+from sync.ports import Fetched, Reason, UplinkError
 from sync.surroundings import SystemSurroundings
 from tests.support.device_files import DeviceFiles, enrolled_files
 from tests.support.peer_cloud import PeerCloud
 from tests.support.peer_listener import PeerListener, Reply, Request, listening
 from tests.support.waiting import DEADLINE_S
 from wire.batch import MAX_ACKNOWLEDGEMENT_BYTES
-from wire.messages import DEVICE_CHANGES, DEVICE_EVENTS, DEVICE_TRUST
+from wire.messages import DEVICE_CHANGES, DEVICE_EVENTS, DEVICE_TRUST, MEDIA_COSE
 from wire.roster import MAX_ROSTER_BYTES
+from wire.versions import Versions
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
-    from pathlib import Path
 
 NONE = Versions(0, 0, {})
 HASTY = Deadlines(connect_s=5.0, send_s=0.2, fetch_s=0.2, beyond_wait_s=0.2)
@@ -364,6 +369,19 @@ async def test_one_connection_serves_many_requests(listener: PeerListener, files
     assert len(ports) == 1
 
 
+async def test_a_connection_that_rests_is_probed_and_outlasts_the_pauses_of_a_door_with_a_broker(
+    listener: PeerListener, files: DeviceFiles
+):
+    line = uplink(listener.url, files)
+    await line.changes(NONE, wait_s=0)
+    ours = f":{int(listener.url.rpartition(':')[2]):04X} 01 "  # proc_net_tcp: the far end, established
+    table = await asyncio.to_thread(Path("/proc/net/tcp").read_text)
+    rows = [row.split() for row in table.splitlines() if ours in row]
+    await line.aclose()
+    assert [row[5].partition(":")[0] for row in rows] == ["02"]  # the timer of SO_KEEPALIVE
+    assert NET_S < KEPT_S
+
+
 async def test_a_document_that_may_be_large_is_given_the_time_that_it_takes(listener: PeerListener, files: DeviceFiles):
     line = uplink(listener.url, files, Deadlines(fetch_s=0.0))
     with pytest.raises(UplinkError) as caught:
@@ -372,3 +390,111 @@ async def test_a_document_that_may_be_large_is_given_the_time_that_it_takes(list
     found = await line.fetch(DEVICE_TRUST, etag=None, query={}, max_bytes=MAX_ROSTER_BYTES)
     assert isinstance(found, Fetched)
     await line.aclose()
+
+
+# --- going on where it broke off ---------------------------------------------------------------------------
+
+WHOLE = bytes(range(256)) * 400
+DIGEST = f"sha-256=:{base64.b64encode(hashlib.sha256(WHOLE).digest()).decode()}:"
+HALF = len(WHOLE) // 2
+
+
+@dataclass
+class Breaking:
+    """Answers with WHOLE, but breaks each answer off after `pieces` bytes; notes the headers that it was asked with."""
+
+    pieces: list[int | None]
+    etag: str = '"7"'
+    digest: str = DIGEST
+    asked: list[tuple[str | None, str | None]] = field(default_factory=list)
+
+    async def answer(self, request: Request) -> Reply:
+        """Answer one request."""
+        wanted = request.headers.get("range")
+        self.asked.append((wanted, request.headers.get("if-range")))
+        headers = {"content-type": MEDIA_COSE, "etag": self.etag, "repr-digest": self.digest}
+        start = int(wanted.removeprefix("bytes=").removesuffix("-")) if wanted else 0
+        if start:
+            headers["content-range"] = f"bytes {start}-{len(WHOLE) - 1}/{len(WHOLE)}"
+        return Reply(WHOLE[start:], 206 if start else 200, headers, cut_at=self.pieces.pop(0))
+
+
+async def fetched(line: HttpsUplink, *, query: dict[str, str] | None = None) -> Fetched | UplinkError:
+    try:
+        found = await line.fetch(DEVICE_TRUST, etag=None, query=query or {}, max_bytes=len(WHOLE))
+    except UplinkError as error:
+        return error
+    assert isinstance(found, Fetched)
+    return found
+
+
+async def test_a_document_that_breaks_off_goes_on_from_there(listener: PeerListener, files: DeviceFiles):
+    peer = Breaking([HALF, HALF // 2, None])
+    listener.overrides[DEVICE_TRUST] = peer.answer
+    line = uplink(listener.url, files)
+    broken = [await fetched(line), await fetched(line)]
+    assert [each.reason for each in broken if isinstance(each, UplinkError)] == [Reason.UNREACHABLE] * 2
+    found = await fetched(line)
+    await line.aclose()
+    assert found == Fetched(WHOLE, MEDIA_COSE, '"7"')
+    assert peer.asked[0] == (None, None)
+    assert peer.asked[2] == (f"bytes={HALF + HALF // 2}-", '"7"')
+
+
+@pytest.mark.parametrize(
+    "change", [{"digest": "sha-256=:AAAA:"}, {"digest": ""}], ids=["of other bytes", "without digest"]
+)
+async def test_parts_that_do_not_belong_together_are_not_joined(
+    listener: PeerListener, files: DeviceFiles, change: dict[str, str]
+):
+    peer = Breaking([HALF, None, None])
+    listener.overrides[DEVICE_TRUST] = peer.answer
+    line = uplink(listener.url, files)
+    assert isinstance(await fetched(line), UplinkError)
+    peer.digest = change["digest"]
+    refused = await fetched(line)
+    assert isinstance(refused, UplinkError)
+    assert refused.reason is Reason.UNREADABLE
+    assert await fetched(line) == Fetched(WHOLE, MEDIA_COSE, '"7"')
+    await line.aclose()
+    assert peer.asked[2] == (None, None)
+
+
+@pytest.mark.parametrize(
+    ("cut_at", "etag", "digest"),
+    [(1_000, '"7"', DIGEST), (HALF, "", DIGEST), (HALF, '"7"', ""), (HALF, '"\u00e9"', DIGEST)],
+    ids=["little", "without tag", "without digest", "with a tag that no request can carry"],
+)
+async def test_what_is_little_or_has_no_name_is_fetched_anew(
+    listener: PeerListener, files: DeviceFiles, cut_at: int, etag: str, digest: str
+):
+    peer = Breaking([cut_at, None], etag=etag, digest=digest)
+    listener.overrides[DEVICE_TRUST] = peer.answer
+    line = uplink(listener.url, files)
+    assert isinstance(await fetched(line), UplinkError)
+    found = await fetched(line)
+    await line.aclose()
+    assert isinstance(found, Fetched)
+    assert found.data == WHOLE
+    assert peer.asked[1] == (None, None)
+
+
+async def test_another_question_is_not_answered_with_an_old_part(listener: PeerListener, files: DeviceFiles):
+    peer = Breaking([HALF, None])
+    listener.overrides[DEVICE_TRUST] = peer.answer
+    line = uplink(listener.url, files)
+    assert isinstance(await fetched(line), UplinkError)
+    assert isinstance(await fetched(line, query={"since": "3"}), Fetched)
+    await line.aclose()
+    assert peer.asked[1] == (None, None)
+
+
+async def test_both_parts_together_are_bounded(listener: PeerListener, files: DeviceFiles):
+    peer = Breaking([HALF, None])
+    listener.overrides[DEVICE_TRUST] = peer.answer
+    line = uplink(listener.url, files)
+    assert isinstance(await fetched(line), UplinkError)
+    with pytest.raises(UplinkError) as caught:
+        await line.fetch(DEVICE_TRUST, etag=None, query={}, max_bytes=len(WHOLE) - 1)
+    await line.aclose()
+    assert caught.value.reason is Reason.UNREADABLE

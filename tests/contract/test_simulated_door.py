@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from edge.ports import InputLine, InputsError, LineState, LockError, Reason
+from firmware_adapters import simulated
 from firmware_adapters.simulated import COMMANDS, MAX_COMMAND_BYTES, SimulatedInputs, SimulatedLock, send_control
 from tests.support.simulated import door, relay, relay_steps
 from tests.support.waiting import DEADLINE_S, until
@@ -149,8 +150,11 @@ async def test_inputs_show_in_the_folder_beside_the_lock(tmp_path: Path, lock: S
     assert {"contact", "fire", "lock"} <= members["since"].keys()
 
 
-async def test_a_pressed_button_shows_until_it_is_let_go(tmp_path: Path, inputs: SimulatedInputs):
+async def test_a_pressed_button_shows_until_it_is_let_go(
+    tmp_path: Path, inputs: SimulatedInputs, monkeypatch: pytest.MonkeyPatch
+):
     assert inputs is not None
+    monkeypatch.setattr(simulated, "REX_PULSE_S", 2.0)  # longer than this process may be kept from looking
     await send_control(tmp_path, "rex press")
     await send_control(tmp_path, "rex press")
     assert door(tmp_path)["rex"] == "pressed"

@@ -8,22 +8,30 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import pytest
+from benchmarks.lean_uplink import LeanUplink
 
 from sync.acknowledgement import verify_acknowledgement
-from sync.https_uplink import open_https_uplink
-from sync.mqtt_uplink import Broker, MqttUplink
-from sync.ports import Fetched, NotModified, Reason, UplinkError, Versions
+from sync.failover import FailoverUplink
+from sync.https_uplink import HttpsUplink, open_https_uplink
+from sync.mqtt_line import MqttLine
+from sync.mqtt_session import Broker
+from sync.ports import Fetched, NotModified, Reason, UplinkError
 from sync.surroundings import SystemSurroundings
+from sync.tasks import end
 from tests.support.device_files import enrolled_files
 from tests.support.door_journal import DEVICE, MemoryJournal
+from tests.support.logged import Logged
 from tests.support.memory_uplink import MemoryUplink
 from tests.support.mosquitto import running_mosquitto
+from tests.support.peer_broker import cloud_at
 from tests.support.peer_cloud import DEVICE_SIGNER, TENANT, PeerCloud
 from tests.support.peer_listener import PeerListener, listening
-from tests.support.peer_subscriber import subscribed
-from tests.support.waiting import DEADLINE_S
-from wire.batch import seal_batch
+from tests.support.waiting import DEADLINE_S, until
+from wire.batch import MAX_BATCH_EVENTS, seal_batch
+from wire.health import Way
 from wire.messages import (
+    DEVICE_EVENTS,
+    DEVICE_HEALTH,
     DEVICE_POLICY,
     DEVICE_ROSTER,
     DEVICE_STATUS,
@@ -34,25 +42,35 @@ from wire.messages import (
     MEDIA_STATUS_DELTA,
     MEDIA_STATUS_LIST,
 )
+from wire.mqtt import MAX_EVENTS
 from wire.roster import MAX_ROSTER_BYTES
 from wire.status_list import MAX_TOKEN_BYTES
 from wire.trust import MAX_BUNDLE_BYTES, open_trust
+from wire.versions import Versions
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
+    from contextlib import AbstractAsyncContextManager
     from pathlib import Path
 
     from sync.ports import Uplink
+    from tests.support.peer_broker import BrokerPeer
     from wire.keys import Signer
 
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """An uplink, the peer at its end, and the key that signs for the device."""
+    """An uplink, the peer at its end, the key that signs for the device, and the peer at a broker between them."""
 
     uplink: Uplink
     cloud: PeerCloud
     signer: Signer
+    peer: BrokerPeer | None = None
+
+    async def announce(self) -> None:
+        """Let the cloud tell of what changed, where there is a broker to tell by."""
+        if self.peer is not None:
+            await self.peer.announce()
 
     def batch(self, journal: MemoryJournal, first: int = 1) -> bytes:
         """Sign the journal's events from `first` on."""
@@ -72,15 +90,22 @@ async def memory(_folder: Path) -> AsyncIterator[Line]:
 
 
 @asynccontextmanager
-async def https(folder: Path) -> AsyncIterator[Line]:
+async def https(folder: Path, kind: type[HttpsUplink] | None = None) -> AsyncIterator[Line]:
     cloud = PeerCloud(SystemSurroundings())
     async with listening(PeerListener(cloud, folder / "cloud")) as listener:
         files = enrolled_files(listener, folder)
-        uplink = open_https_uplink(url=listener.url, certificate=files.certificate, key=files.key, ca=files.ca)
+        uplink = open_https_uplink(
+            url=listener.url, certificate=files.certificate, key=files.key, ca=files.ca, kind=kind
+        )
         try:
             yield Line(uplink, cloud, files.signer)
         finally:
             await uplink.aclose()
+
+
+def lean(folder: Path) -> AbstractAsyncContextManager[Line]:
+    """The way of simulated doors in a benchmark."""
+    return https(folder, LeanUplink)
 
 
 @asynccontextmanager
@@ -89,27 +114,25 @@ async def mqtt(folder: Path) -> AsyncIterator[Line]:
     async with (
         listening(PeerListener(cloud, folder / "cloud")) as listener,
         running_mosquitto(listener.authority()) as broker,
-        subscribed(cloud, broker),
+        cloud_at(broker, cloud) as peer,
     ):
         files = enrolled_files(listener, folder)
-        uplink = MqttUplink(
-            Broker(
-                url=broker.url,
-                tenant=TENANT,
-                device=DEVICE,
-                certificate=files.certificate,
-                key=files.key,
-                ca=files.ca,
-            ),
-            open_https_uplink(url=listener.url, certificate=files.certificate, key=files.key, ca=files.ca),
+        where = Broker(
+            url=broker.url, tenant=TENANT, device=DEVICE, certificate=files.certificate, key=files.key, ca=files.ca
         )
+        https = open_https_uplink(url=listener.url, certificate=files.certificate, key=files.key, ca=files.ca)
+        uplink = FailoverUplink(MqttLine(where), https, SystemSurroundings(), Logged())
+        keeping = asyncio.create_task(uplink.run())
         try:
-            yield Line(uplink, cloud, files.signer)
+            await until(lambda: uplink.status.way is Way.MQTT)
+            yield Line(uplink, cloud, files.signer, peer)
+            assert not [each for each in listener.requests if DEVICE_EVENTS in each or DEVICE_HEALTH in each]
         finally:
+            await end((keeping,))
             await uplink.aclose()
 
 
-@pytest.fixture(params=[memory, https, mqtt], ids=["memory", "https", "mqtt"])
+@pytest.fixture(params=[memory, https, mqtt, lean], ids=["memory", "https", "mqtt", "lean"])
 async def line(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Line]:
     async with request.param(tmp_path) as made:
         yield made
@@ -124,11 +147,13 @@ async def test_a_batch_is_delivered_and_acknowledged(line: Line):
     assert line.cloud.journals[journal.epoch].events == journal.history
 
 
-async def test_a_full_batch_of_the_longest_events_goes_through(line: Line):
+async def test_a_batch_of_as_many_events_as_the_way_bears_goes_through(line: Line):
+    events = line.uplink.bearable_events
+    assert events == (MAX_BATCH_EVENTS if line.peer is None else MAX_EVENTS)
     journal = MemoryJournal()
-    journal.write(500)
+    journal.write(events)
     await line.uplink.send_batch(line.batch(journal))
-    assert len(line.cloud.journals[journal.epoch].events) == 500
+    assert len(line.cloud.journals[journal.epoch].events) == events
 
 
 async def test_a_gap_says_up_to_where_the_cloud_has_the_journal(line: Line):
@@ -136,7 +161,8 @@ async def test_a_gap_says_up_to_where_the_cloud_has_the_journal(line: Line):
     journal.write(5)
     with pytest.raises(UplinkError) as caught:
         await line.uplink.send_batch(line.batch(journal, first=4))
-    assert (caught.value.reason, caught.value.durable) == (Reason.SEQUENCE_GAP, 0)
+    believed = 0 if line.peer is None else None  # not from a broker, which could say so again and again
+    assert (caught.value.reason, caught.value.durable) == (Reason.SEQUENCE_GAP, believed)
 
 
 async def test_a_batch_of_another_key_is_refused(line: Line):
@@ -209,6 +235,7 @@ async def test_a_change_is_told_while_waiting(line: Line):
         # The question may arrive after the change: it is then answered at once.
         await asyncio.sleep(0)
         line.cloud.revoke(0, 1)
+        await line.announce()
         assert (await waiting).status == {0: 2}
 
 
@@ -219,7 +246,14 @@ async def test_both_directions_work_side_by_side(line: Line):
     async with asyncio.timeout(DEADLINE_S):
         await line.uplink.send_batch(line.batch(journal))
         line.cloud.publish_policy()
+        await line.announce()
         assert (await waiting).policy == 2
+
+
+async def test_a_report_arrives_as_it_was_sent(line: Line):
+    await line.uplink.report(b"\xa0 as it was")
+    await until(lambda: bool(line.cloud.reports))
+    assert line.cloud.reports == [b"\xa0 as it was"]
 
 
 async def test_a_closed_uplink_says_so(line: Line):
@@ -227,4 +261,7 @@ async def test_a_closed_uplink_says_so(line: Line):
     await line.uplink.aclose()
     with pytest.raises(UplinkError) as caught:
         await line.uplink.changes(Versions(0, 0, {}), wait_s=0)
+    assert caught.value.reason is Reason.CLOSED
+    with pytest.raises(UplinkError) as caught:
+        await line.uplink.report(b"late")
     assert caught.value.reason is Reason.CLOSED

@@ -47,6 +47,7 @@ from wire.names import (
     Action,
     ClockState,
     DoorId,
+    DoorMode,
     EventKind,
     KeyPurpose,
     PassFlags,
@@ -377,8 +378,12 @@ def command(
     lifetime_s: int = 60,
     target: DoorId = DOOR,
     signer: Signer | None = None,
+    mode: DoorMode | None = None,
+    hold_s: int | None = None,
 ) -> bytes:
-    """A signed command."""
+    """A signed command; a MODE is to free the door unless it says otherwise."""
+    if action is Action.MODE and mode is None:
+        mode = DoorMode.UNLOCKED
     made = Command(
         command_id=counter.to_bytes(16, "big"),
         target=target,
@@ -386,6 +391,8 @@ def command(
         issued_at_s=issued_at_s,
         expires_at_s=issued_at_s + lifetime_s,
         counter=counter,
+        mode=mode,
+        hold_s=hold_s,
     )
     return seal_command(made, KEYS.command if signer is None else signer)
 

@@ -323,6 +323,27 @@ class Day:
         for turn in range(30):
             self.tap(at_ms + turn * 40, b"noise".hex())
 
+    def ordered(self, at_ms: int) -> None:
+        """A mode for a while, perhaps released before its end, perhaps over a restart; then what asks the daemon."""
+        moments = [(0, Action.MODE), (20_000, Action.MODE), (40_000, Action.RELEASE)]
+        if self.random.random() < 0.5:
+            moments.pop()
+        others = (Action.REBOOT, Action.REFRESH, Action.SNAPSHOT)
+        for later_ms, action in (*moments, *((60_000 + turn * 1_000, each) for turn, each in enumerate(others))):
+            self.counter += 1
+            mode = self.random.choice([DoorMode.LOCKED, DoorMode.UNLOCKED, DoorMode.BLOCKED])
+            data = command(
+                action,
+                counter=self.counter,
+                issued_at_s=self.at_s(at_ms + later_ms),
+                mode=mode if action is Action.MODE else None,
+                hold_s=self.random.choice([30, 300, 900]) if action is Action.MODE else None,
+            )
+            self.add(at_ms + later_ms, "command", data.hex(), 15)
+            self.passage(at_ms + later_ms + 2_000)
+        if self.random.random() < 0.3:
+            self.restart(at_ms + 90_000)
+
     def forged_commands(self, at_ms: int) -> None:
         for turn in range(12):
             self.add(at_ms + turn * 40, "command", b"noise".hex(), 15)
@@ -413,6 +434,7 @@ _SCENES: list[tuple[Callable[[Day, int], None], int]] = [
     (Day.bolt, 2),
     (Day.fire, 1),
     (Day.commanded, 2),
+    (Day.ordered, 1),
     (Day.scanner_gone_mad, 1),
     (Day.forged_commands, 1),
     (Day.noted, 1),

@@ -17,6 +17,7 @@ from edge.core.door_state import InputLine, LineState, recalled
 from edge.core.effects import CheckPin, CommitCommand, CommitGrant, Effect, Journaling
 from edge.core.instant import Instant
 from edge.core.memory import Memory
+from edge.core.orders import recalled as recalled_orders
 from edge.core.policy import PolicyState
 from edge.core.replay import KEEP_MS, ReplayMarks
 from edge.core.tap import (
@@ -157,7 +158,13 @@ class Life:
         marks = {key: replace(mark, expires_monotonic_ms=until_ms) for key, mark in alive.items()}
         replay = ReplayMarks(MappingProxyType(marks), horizon_ms=self.state.replay.horizon_ms)
         self.answers = []
-        self.state = State(place=PLACE, memory=self.memory, replay=replay, door=recalled(self.memory))
+        self.state = State(
+            place=PLACE,
+            memory=self.memory,
+            replay=replay,
+            door=recalled(self.memory),
+            orders=recalled_orders(self.memory),
+        )
 
 
 # --- a moment, read anew ---------------------------------------------------------------------------------------

@@ -47,6 +47,8 @@ class Oracle:
         inherited_until_ms: what of it the daemon before this one left behind, until this one orders otherwise.
         alarms: those that began and did not end.
         to_call: those that stand at the end of maintenance and were not told again yet.
+        ordered: what a command ordered for a while: the mode, when it ends and when it began, Unix seconds.
+        ordered_until_ms: when that ends by the clock that is never set; None until it was looked at.
     """
 
     settings: DoorSettings | None = None
@@ -62,6 +64,8 @@ class Oracle:
     inherited_until_ms: int = 0
     alarms: set[EventKind] = field(default_factory=set)
     to_call: set[EventKind] = field(default_factory=set)
+    ordered: tuple[int, ...] | None = None
+    ordered_until_ms: int | None = None
 
     def line(self, line: InputLine) -> LineState:
         """What a wire says."""
@@ -78,9 +82,31 @@ class Oracle:
         """Find out how the door is to rest at this moment."""
         if self.settings is None or self.settings.mode is not DoorMode.LOCKED or not self.settings.double_tap_ms:
             self.staff_until_ms = 0
+        self._look_at_order(wall_ms, now_ms, clock)
         scheduled = self.settings is not None and self._scheduled(self.settings, wall_ms, clock)
         self.first = self.first and scheduled
         self.unlocked = self.settings is not None and self._unlocked(self.settings, now_ms, scheduled=scheduled)
+
+    def _look_at_order(self, wall_ms: int, now_ms: int, clock: ClockState) -> None:
+        if self.ordered is None:
+            return
+        mode, ends_s, began_s = self.ordered
+        longest_ms = now_ms + (ends_s - began_s) * 1000
+        self.ordered_until_ms = min(longest_ms, self.ordered_until_ms or longest_ms)
+        if clock is not ClockState.SUSPECT:
+            self.ordered_until_ms = min(self.ordered_until_ms, now_ms + ends_s * 1000 - wall_ms)
+        shut = self.settings is not None and self.settings.mode in (DoorMode.BLOCKED, DoorMode.LOCKED_DOWN)
+        blind = clock is ClockState.SUSPECT and mode == DoorMode.UNLOCKED
+        if shut or blind or self.ordered_until_ms <= now_ms:
+            self.ordered = self.ordered_until_ms = None
+
+    @property
+    def rest(self) -> DoorMode:
+        """The mode in which the door is to rest."""
+        if self.settings is not None and self.ordered is not None:
+            return DoorMode(self.ordered[0])
+        mode = DoorMode.LOCKED if self.settings is None else self.settings.mode
+        return DoorMode.UNLOCKED if self.unlocked else mode
 
     @staticmethod
     def _scheduled(settings: DoorSettings, wall_ms: int, clock: ClockState) -> bool:
@@ -90,6 +116,8 @@ class Oracle:
         return any(begin <= minute < end for begin, end in WINDOWS)
 
     def _unlocked(self, settings: DoorSettings, now_ms: int, *, scheduled: bool) -> bool:
+        if self.ordered is not None:
+            return self.ordered[0] == DoorMode.UNLOCKED
         if settings.mode is not DoorMode.LOCKED:
             return settings.mode is DoorMode.UNLOCKED
         return now_ms < self.staff_until_ms or (scheduled and (self.first or not settings.first_person_in))
@@ -104,7 +132,7 @@ class Oracle:
     def admits(self, person: Person) -> bool:
         """Whether the mode and the other door let a person pass."""
         settings = DoorSettings() if self.settings is None else self.settings
-        if settings.mode is DoorMode.BLOCKED:
+        if DoorMode.BLOCKED in (settings.mode, self.rest):
             return False
         if settings.mode is DoorMode.LOCKED_DOWN and person.kind is not PassKind.EMERGENCY:
             return False
@@ -133,14 +161,39 @@ class Oracle:
         else:
             self.staff_until_ms = 0 if now_ms < self.staff_until_ms else now_ms + STAFF_HOLD_MS
 
-    def commanded(self, command: Command, wall_ms: int, now_ms: int) -> bool:
+    def hinders(self, command: Command, wall_ms: int, clock: ClockState) -> bool:
+        """Whether the door, as it stands, keeps a command from being carried out."""
+        if command.action is Action.UNLOCK:
+            return not self.admits(STUDENT)
+        if command.action is Action.RESET_FIRE:
+            return self.on_fire and self.line(InputLine.FIRE) is not LineState.INACTIVE
+        if command.action is Action.MODE:
+            return self._keeps_its_mode(command, wall_ms, clock)
+        return command.action is Action.REBOOT and self.on_fire
+
+    def _keeps_its_mode(self, command: Command, wall_ms: int, clock: ClockState) -> bool:
+        if self.settings is None or self.settings.mode in (DoorMode.BLOCKED, DoorMode.LOCKED_DOWN):
+            return True
+        if clock is ClockState.SUSPECT or command.ends_at_s * 1000 <= wall_ms:
+            return True
+        other_is_open = self.settings.interlock and self.line(InputLine.INTERLOCK) is not LineState.INACTIVE
+        return command.mode is DoorMode.UNLOCKED and other_is_open
+
+    def commanded(self, command: Command, wall_ms: int, now_ms: int, clock: ClockState) -> bool:
         """The journal holds a command; tells whether an unlock is to be carried out."""
         if not command.issued_at_s * 1000 - 10_000 <= wall_ms < command.expires_at_s * 1000:
             return False
-        if command.action is Action.RESET_FIRE:
-            self.on_fire = self.on_fire and self.line(InputLine.FIRE) is not LineState.INACTIVE
+        if self.hinders(command, wall_ms, clock):
             return False
-        if self.admits(STUDENT):
+        if command.action is Action.RESET_FIRE:
+            self.on_fire = False
+        elif command.mode is not None:
+            self.ordered = (int(command.mode), command.ends_at_s, wall_ms // 1000)
+            self.ordered_until_ms = None
+        elif command.action is Action.RELEASE:
+            self.ordered = self.ordered_until_ms = None
+            self.staff_until_ms = 0
+        elif command.action is Action.UNLOCK:
             self.released(now_ms, RELEASE_MS)
             return True
         return False
@@ -167,9 +220,14 @@ class Oracle:
         if self.pressed:
             self.released(now_ms, RELEASE_MS)
 
-    def started_again(self, *, on_fire: bool) -> Oracle:
+    def started_again(self, *, on_fire: bool, ordered: tuple[int, ...] | None) -> Oracle:
         """The door of a daemon that starts: what was under way is over, and the lock keeps its own deadline."""
-        return Oracle(on_fire=on_fire, relay_until_ms=self.relay_until_ms, inherited_until_ms=self.relay_until_ms)
+        return Oracle(
+            on_fire=on_fire,
+            ordered=ordered,
+            relay_until_ms=self.relay_until_ms,
+            inherited_until_ms=self.relay_until_ms,
+        )
 
     # --- what follows --------------------------------------------------------------------------------------------
 

@@ -15,6 +15,7 @@ from edge.core.memory import Memo, MemoKind, Memory
 from edge.core.tap import (
     CommandDurable,
     CommandReceived,
+    Input,
     LineChanged,
     PolicyReplaced,
     State,
@@ -72,6 +73,11 @@ def test_a_refusal_names_its_command_once_it_is_known():
     assert found == Refused(Reason.COMMAND_FOREIGN, opened(data))
     (draft,) = drafts(handle(here, CommandReceived(data), NOW)[1])
     assert draft.credential == opened(data).command_id
+
+
+def after(event: Input) -> State:
+    """The usual door after something happened."""
+    return handle(door(), event, NOW)[0]
 
 
 def opened(data: bytes) -> Command:
@@ -196,7 +202,7 @@ def test_a_refused_command_uses_no_counter_up():
 
 
 def test_what_is_remembered_is_journaled_with_the_command_and_survives_a_restart():
-    _, effects = handle(door(), CommandReceived(command(counter=7)), NOW)
+    _, effects = handle(door(), CommandReceived(command(Action.UNLOCK, counter=7)), NOW)
     (commit,) = (effect for effect in effects if isinstance(effect, CommitCommand))
     assert commit.memos == (Memo(MemoKind.COMMAND, b"", (7, NOW_S)),)
     started = replace(door(), memory=Memory().with_memos(commit.memos))
@@ -213,10 +219,22 @@ def test_a_clock_that_is_set_back_brings_no_command_back():
 # --- journaled, then carried out -------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("action", "rule"), [(Action.UNLOCK, "unlock"), (Action.RESET_FIRE, "reset-fire")])
+@pytest.mark.parametrize(
+    ("action", "rule"),
+    [
+        (Action.UNLOCK, "unlock"),
+        (Action.RESET_FIRE, "reset-fire"),
+        (Action.MODE, "mode-unlocked"),
+        (Action.RELEASE, "release"),
+        (Action.REBOOT, "reboot"),
+        (Action.REFRESH, "refresh"),
+        (Action.SNAPSHOT, "snapshot"),
+    ],
+)
 def test_a_command_is_journaled_before_anything_moves(action: Action, rule: str):
     data = command(action)
-    state, effects = handle(door(), CommandReceived(data), NOW)
+    before = after(LineChanged(InputLine.FIRE, LineState.INACTIVE))
+    state, effects = handle(before, CommandReceived(data), NOW)
     draft = EventDraft(
         kind=EventKind.COMMAND_EXECUTED,
         at=NOW,
@@ -226,7 +244,7 @@ def test_a_command_is_journaled_before_anything_moves(action: Action, rule: str)
         trust_version=1,
     )
     assert effects == (CommitCommand(draft, opened(data), (note_command(opened(data), NOW),)),)
-    assert state.door == door().door
+    assert (state.door, state.orders) == (before.door, before.orders)
 
 
 def test_an_unlock_releases_the_door_for_its_time_and_names_its_event():
@@ -275,11 +293,15 @@ def test_a_clock_that_is_set_between_decides_by_its_new_time():
     ],
 )
 def test_an_unlock_opens_no_door_that_is_shut_to_everybody(mode: DoorMode, reason: Reason | None):
-    state, _ = handle(door(), PolicyReplaced(policy(DoorSettings(mode=mode)), None), NOW)
-    _, effects = commanded(state, UNLOCK)
-    told = [(draft.kind, draft.reason, draft.rule) for draft in drafts(effects)][1:]
-    assert told == ([] if reason is None else [(EventKind.COMMAND_REFUSED, reason, "unlock")])
+    state = after(PolicyReplaced(policy(DoorSettings(mode=mode)), None))
+    state, effects = commanded(state, UNLOCK)
+    told = [(draft.kind, draft.reason, draft.rule, draft.credential) for draft in drafts(effects)]
+    kind = EventKind.COMMAND_EXECUTED if reason is None else EventKind.COMMAND_REFUSED
+    assert told == [(kind, reason, "unlock", opened(UNLOCK).command_id)]
     assert moves(effects) == ([Energise(5_000, 1)] if mode is DoorMode.LOCKED else [])
+    # Who was refused is not let in by the same command when the door is free again.
+    assert judged(UNLOCK, state) is Reason.COMMAND_REPLAYED
+    assert state.memory == Memory().with_memo(note_command(opened(UNLOCK), NOW))
 
 
 def test_a_lockdown_overtakes_a_command_that_waits_for_the_disk():
@@ -295,9 +317,8 @@ def test_a_fire_is_reset_by_command_in_every_mode_once_its_input_is_quiet(mode: 
     state, _ = handle(door(), PolicyReplaced(policy(DoorSettings(mode=mode)), None), NOW)
     state, _ = handle(state, LineChanged(InputLine.FIRE, LineState.ACTIVE), NOW)
     state, effects = commanded(state, command(counter=1))
-    assert [(draft.kind, draft.reason) for draft in drafts(effects)] == [
-        (EventKind.COMMAND_EXECUTED, None),
-        (EventKind.COMMAND_REFUSED, Reason.FIRE_INPUT_ACTIVE),
+    assert [(draft.kind, draft.reason, draft.rule) for draft in drafts(effects)] == [
+        (EventKind.COMMAND_REFUSED, Reason.FIRE_INPUT_ACTIVE, "reset-fire"),
     ]
     assert state.door.mode is Mode.LOCKED_OPEN
     state, _ = handle(state, LineChanged(InputLine.FIRE, LineState.INACTIVE), NOW)
@@ -305,6 +326,22 @@ def test_a_fire_is_reset_by_command_in_every_mode_once_its_input_is_quiet(mode: 
     assert [draft.kind for draft in drafts(effects)] == [EventKind.COMMAND_EXECUTED, EventKind.FIRE_RESET]
     assert state.door.mode is not Mode.LOCKED_OPEN
     assert moves(effects) == [Energise(60_000) if mode is DoorMode.UNLOCKED else Secure()]
+
+
+def test_a_door_without_a_fire_input_and_without_fire_has_nothing_to_reset_and_says_so():
+    before = door()
+    assert before.door.fire is LineState.UNKNOWN
+    state, effects = commanded(before, command())
+    assert [(draft.kind, draft.reason) for draft in drafts(effects)] == [(EventKind.COMMAND_EXECUTED, None)]
+    assert (state.door, moves(effects)) == (before.door, [])
+
+
+def test_a_fire_whose_input_nobody_reads_any_more_is_not_reset():
+    state, _ = handle(door(), LineChanged(InputLine.FIRE, LineState.ACTIVE), NOW)
+    state, _ = handle(state, LineChanged(InputLine.FIRE, LineState.UNKNOWN), NOW)
+    state, effects = commanded(state, command())
+    assert [draft.reason for draft in drafts(effects)] == [Reason.FIRE_INPUT_ACTIVE]
+    assert state.door.mode is Mode.LOCKED_OPEN
 
 
 def test_a_door_without_a_policy_takes_commands_by_the_default_settings():

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from edge.core.effects import Energise, Journaling
+from edge.core.effects import AskCloud, Energise, Journaling, Restart, TakePictures
 from edge.core.tap import Input
 from tests.core.days import generate
 from tests.core.lives import Life, Lived, read_day
@@ -65,6 +65,10 @@ _TO_BE_SEEN = [
     "released by a grant or command",
     "rests by policy",
     "rests by staff",
+    "rests by command",
+    "Restart",
+    "AskCloud",
+    "TakePictures",
     "rests by schedule-1",
 ]
 
@@ -79,6 +83,8 @@ def _told(step: Lived) -> list[str]:
                 words.append(f"{effect.draft.kind.name} {effect.draft.reason.name}")
             if effect.draft.kind is EventKind.MODE_CHANGED:
                 words.append(f"rests by {effect.draft.rule}")
+        elif isinstance(effect, Restart | AskCloud | TakePictures):
+            words.append(type(effect).__name__)
         elif isinstance(effect, Energise) and effect.cause_seq:
             words.append("released by a grant or command")
     return words

@@ -64,6 +64,7 @@ from tests.core.machine_parts import (
     show_paper,
     show_wallet,
 )
+from wire.command import open_command
 from wire.names import Action, Assurance, ClockState, DoorId, DoorMode, EventKind
 
 if TYPE_CHECKING:
@@ -324,20 +325,43 @@ class Door(FedDoor):
         age_s=st.sampled_from([0, 0, 59, 60, -10, -11]),
         flaw=st.sampled_from([None, None, None, None, "forged", "foreign"]),
         at_once=st.booleans(),
+        mode=st.sampled_from([DoorMode.LOCKED, DoorMode.UNLOCKED, DoorMode.BLOCKED]),
+        hold_s=st.sampled_from([None, 1, 100, 240, 43_200]),
     )
-    def a_command_comes(self, action: Action, ahead: int, age_s: int, flaw: str | None, *, at_once: bool) -> None:
+    def a_command_comes(
+        self,
+        action: Action,
+        ahead: int,
+        age_s: int,
+        flaw: str | None,
+        *,
+        at_once: bool,
+        mode: DoorMode = DoorMode.UNLOCKED,
+        hold_s: int | None = None,
+    ) -> None:
+        counter = max(self.taken, default=0) + ahead
         data = command(
             action,
-            counter=max(self.taken, default=0) + ahead,
+            counter=counter,
+            mode=mode if action is Action.MODE else None,
+            hold_s=hold_s if action is Action.MODE else None,
             issued_at_s=self.wall_ms // 1000 - age_s,
             signer=KEYS.stranger if flaw == "forged" else None,
             target=DoorId("side-entrance") if flaw == "foreign" else DOOR,
         )
         holds = age_s in (0, 59, -10) and (ahead > 0 or not self.taken)
-        before = len(self.commands)
-        self.feed(CommandReceived(data))
-        taken = holds and flaw is None and self.clock is not ClockState.SUSPECT
-        assert (len(self.commands) > before) is taken
+        believed = holds and flaw is None and self.clock is not ClockState.SUSPECT
+        before, hindered = len(self.commands), False
+
+        def happens() -> None:
+            nonlocal hindered
+            ordered = open_command(data, (KEYS.stranger if flaw == "forged" else KEYS.command).public_key)
+            hindered = self.oracle.hinders(ordered, self.wall_ms, self.clock)
+
+        self.feed(CommandReceived(data), happens)
+        assert (len(self.commands) > before) is (believed and not hindered)
+        if believed:
+            self.taken.setdefault(counter, len(self.journal))
         while at_once and self.commands:
             self.a_command_becomes_durable(which=0)
 
@@ -349,7 +373,7 @@ class Door(FedDoor):
         carried_out: list[bool] = []
         self.feed(
             CommandDurable(taken, 1),
-            lambda: carried_out.append(self.oracle.commanded(taken, self.wall_ms, self.monotonic_ms)),
+            lambda: carried_out.append(self.oracle.commanded(taken, self.wall_ms, self.monotonic_ms, self.clock)),
         )
         assert not carried_out[0] or self.oracle.relay_until_ms > self.monotonic_ms
 
@@ -432,8 +456,7 @@ class Door(FedDoor):
         self.clock = ClockState.TRUSTED
         self.somebody_resets_the_fire()
         self.passes(10 * 60_000)
-        mode = DoorMode.LOCKED if self.oracle.settings is None else self.oracle.settings.mode
-        expected = Mode.UNLOCKED if self.oracle.unlocked else BASE[mode]
+        expected = BASE[self.oracle.rest]
         assert self.state.door.mode is expected
         assert (self.oracle.relay_until_ms > self.monotonic_ms) is (expected is Mode.UNLOCKED)
         assert self.state.companions.waiting == ()

@@ -15,13 +15,13 @@ from edge.config import CloudConfig, load_config
 from provisioning.errors import ProvisioningError, Reason
 from provisioning.renew import Renewal, renew_certificate
 from sync.https_uplink import open_https_uplink
-from sync.ports import Versions
 from sync.surroundings import SystemSurroundings
 from tests.support.commands import run_program
 from tests.support.installer import door, provision
 from tests.support.peer_cloud import PeerCloud
 from tests.support.peer_listener import PeerListener, Reply, Request, listening
 from wire.messages import EST_REENROL
+from wire.versions import Versions
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import re
 import time
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import cv2
@@ -195,3 +197,45 @@ def test_an_export_tells_its_files(tmp_path: Path, capsys: pytest.CaptureFixture
     assert (
         f"status  {tmp_path}/status-0.cwt (sequence " in run_here(capsys, "trust", "export", "--folder", tmp_path).out
     )
+
+
+def test_a_mode_tells_how_long_it_lasts_and_how_long_its_order_holds_in_the_readers_zone(cloud: Served):
+    order = ("cloud", "command", "main", "mode", "--mode", "unlocked", "--hold", "2h")
+    where = {**os.environ, "DOORWARD_CLOUD_STATE": str(cloud.state), "DOORWARD_TENANT": TENANT, "TZ": "Asia/Tokyo"}
+    ran = run_program(*order, environment=where)
+    said = re.search(r"may reach the door until (.+) JST\. The mode lasts until (.+) JST\.$", ran.out)
+    assert said is not None, ran.out
+    reaches, lasts = (datetime.fromisoformat(each) for each in said.groups())
+    assert lasts - reaches == timedelta(hours=2, seconds=-30)
+    told = run_program(*order, "--json", environment=where).record
+    reaches, lasts = datetime.fromisoformat(told["expires_at"]), datetime.fromisoformat(told["mode_until"])
+    assert lasts - reaches == timedelta(hours=2, seconds=-30)
+    told = run_program(*order[:-2], "--json", environment=where).record
+    assert told["mode_until"] == told["expires_at"]
+
+
+@pytest.mark.parametrize(
+    ("options", "named"),
+    [
+        (("mode", "--mode", "unlocked", "--hold", "13h"), ("--hold", "12 h")),
+        (("unlock", "--expires", "61"), ("--expires", "60 s")),
+        (("reboot", "--expires", "3601"), ("--expires", "3600")),
+        (("mode", "--hold", "1h"), ("--mode",)),
+        (("unlock", "--hold", "1h"), ("--hold",)),
+        (("release", "--mode", "locked"), ("--mode",)),
+    ],
+)
+def test_an_order_that_no_door_could_take_is_wrong_usage_that_names_the_option(
+    options: tuple[str, ...], named: tuple[str, ...], capsys: pytest.CaptureFixture[str]
+):
+    ran = run_here(capsys, "cloud", "command", "main", *options, "--json")
+    assert ran.code == ExitCode.UNUSABLE
+    assert [word for word in named if word not in ran.complaint["message"]] == []
+    assert ran.complaint["remedy"]
+
+
+@pytest.mark.parametrize(
+    "options", [("mode", "--mode", "locked", "--hold", "12h"), ("unlock", "--expires", "60"), ("release",)]
+)
+def test_an_order_at_its_limit_is_given(options: tuple[str, ...], capsys: pytest.CaptureFixture[str]):
+    assert run_here(capsys, "cloud", "command", "main", *options, "--json").record["state"] == "pending"

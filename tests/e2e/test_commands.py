@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import shutil
 from typing import TYPE_CHECKING
 
@@ -11,7 +12,7 @@ import pytest
 
 from doorward.errors import ExitCode
 from tests.support.clouds import enrol, reachable_folder
-from tests.support.commands import run_program
+from tests.support.commands import Ran, run_program
 from tests.support.twin import Daemon, Twin, cloud_process, make_twin, moment
 from tests.support.waiting import DEADLINE_S
 from wire.command_list import parse_command_list
@@ -165,6 +166,69 @@ async def test_orders_reach_their_door_once_and_are_answered(cloud: RunningCloud
     for daemon in daemons:
         await daemon.stop()
     assert (openings(east), openings(west)) == (3, 1)
+
+
+async def ran(folder: Path, *arguments: str) -> Ran:
+    """Give an order from the command line, and wait for the answers."""
+    common = ("cloud", "command", "--tenant", TENANT, "--state", folder / "cloud", "--wait", "--json")
+    return await asyncio.to_thread(run_program, *common, *arguments)
+
+
+async def test_a_site_rests_as_ordered_until_it_is_released_and_each_door_answers(
+    cloud: RunningCloud, folder: Path, plug_in: PlugIn
+):
+    twins = [await plug_in(DOOR), await plug_in(OTHER)]
+    daemons = [await Daemon.start(twin) for twin in twins]
+    for daemon in daemons:
+        await daemon.ready()
+    done = await ran(folder, "--site", "campus", "mode", "--mode", "unlocked", "--hold", "10m")
+    assert done.code == ExitCode.OK, done.err
+    told = [json.loads(line) for line in done.out.splitlines()]
+    assert [(each["door"], each["mode"], each["hold_s"], each["state"]) for each in told] == [
+        (door, "unlocked", 600, "executed") for door in (DOOR, OTHER)
+    ]
+    for twin in twins:
+        await mode(twin, "unlocked")
+    # One door is released, the other is locked down; a mode does not undo that.
+    assert (await ran(folder, DOOR, "release")).code == ExitCode.OK
+    await mode(twins[0], "locked")
+    assert (await cloud.api.put(f"{DOORS}/{OTHER}/lockdown", json={"on": True})).is_success
+    await mode(twins[1], "locked_down")
+    done = await ran(folder, "--site", "campus", "mode", "--mode", "unlocked", "--hold", "10m")
+    assert done.code == ExitCode.FAILED
+    told = [json.loads(line) for line in done.out.splitlines()]
+    assert [(each["door"], each["state"], each["reason"]) for each in told] == [
+        (DOOR, "executed", None),
+        (OTHER, "refused", "DOOR_LOCKED_DOWN"),
+    ]
+    assert f"{OTHER} (DOOR_LOCKED_DOWN)" in done.complaint["message"]
+    await mode(twins[1], "locked_down")
+    for daemon in daemons:
+        await daemon.stop()
+
+
+async def test_a_door_is_refreshed_and_started_again_by_order_once(cloud: RunningCloud, folder: Path, plug_in: PlugIn):
+    twin = await plug_in(DOOR)
+    daemon = await Daemon.start(twin)
+    await daemon.ready()
+    assert (await ran(folder, DOOR, "refresh")).code == ExitCode.OK
+    refused = await ran(folder, DOOR, "snapshot")
+    assert (refused.code, refused.record["reason"]) == (ExitCode.FAILED, "COMMAND_UNSUPPORTED")
+    assert "not done at east (COMMAND_UNSUPPORTED)" in refused.complaint["message"]
+    done = await ran(folder, DOOR, "reboot", "--expires", "600")
+    assert (done.code, done.record["state"]) == (ExitCode.OK, "executed")
+    async with asyncio.timeout(DEADLINE_S):
+        assert await daemon.process.wait() == ExitCode.RESTART
+    daemon.notices.close()
+    daemon = await Daemon.start(twin)  # as systemd does; the order still holds at the cloud
+    await daemon.ready()
+    assert (await ran(folder, DOOR, "unlock")).code == ExitCode.OK
+    assert daemon.process.returncode is None
+    events = [parse_event(data) for _, data in twin.journal()]
+    rules = [event.rule for event in events if event.kind is EventKind.COMMAND_EXECUTED]
+    assert rules == ["refresh", "reboot", "unlock"]
+    assert [each["state"] for each in await commands(cloud) if each["action"] == "reboot"] == ["executed"]
+    await daemon.stop()
 
 
 async def test_a_lockdown_reaches_a_door_that_was_away_and_stays(cloud: RunningCloud, folder: Path, plug_in: PlugIn):

@@ -75,6 +75,7 @@ def test_unattended_it_sees_every_step_and_leaves_nothing_behind(folder: Path):
     assert 0 < seen["tap_ms"] < 10_000
     assert seen["events_in_cloud"] >= 10
     assert seen["chain_ok"] is True
+    assert seen["broker"]["announcements"] > 0
     assert [step.title in err for step in STEPS] == [True] * len(STEPS)
     assert list(folder.iterdir()) == []
     assert processes_in(folder) == {}

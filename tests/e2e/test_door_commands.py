@@ -97,12 +97,15 @@ def test_provisioning_tells_its_steps_and_its_result_as_json(
         capsys,
         *("provision", "door", "--cloud", cloud.device_url, "--claim", claim_code(cloud), "--folder", tmp_path / "d"),
         *("--reader", "entry=serial:///dev/ttyACM0?baud=9600", "--lock", f"simulated://{tmp_path}/t", "--json"),
+        *("--broker", "mqtts://broker.example:8883"),
     )
     *steps, last = [json.loads(line) for line in ran.out.splitlines()]
     assert [(each["number"], each["stage"]) for each in steps] == [
         (number, stage) for number in range(1, 10) for stage in ("started", "done")
     ]
     assert (last["event"], last["tenant"], last["door"], last["notices"]) == ("provisioned", TENANT, DOOR, [])
+    assert last["broker"] == "mqtts://broker.example:8883"
+    assert 'broker = "mqtts://broker.example:8883"' in (tmp_path / "d" / "edge.toml").read_text()
 
 
 def test_a_dry_run_asks_nobody_and_writes_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
@@ -121,6 +124,7 @@ def test_a_dry_run_asks_nobody_and_writes_nothing(tmp_path: Path, capsys: pytest
         (("--cloud", "http://127.0.0.1:1"), ExitCode.UNUSABLE),
         (("--cloud", "https://127.0.0.1:1", "--reader", "serial:///dev/ttyACM0"), ExitCode.UNUSABLE),
         (("--cloud", "https://127.0.0.1:1", "--lock", "gpio:17"), ExitCode.UNUSABLE),
+        (("--cloud", "https://127.0.0.1:1", "--broker", "mqtt://127.0.0.1"), ExitCode.UNUSABLE),
     ],
 )
 def test_what_cannot_be_provisioned_is_told(
@@ -150,6 +154,19 @@ def test_the_status_is_the_daemons(door: RunningDoor, capsys: pytest.CaptureFixt
     assert (record["tenant"], record["door"], record["mode"]) == (TENANT, DOOR, "locked")
     text = run_here(capsys, "diag", "status", "--socket", door.socket).out
     assert f"door {DOOR}" in " ".join(text.split())
+
+
+def test_the_door_has_told_its_cloud_how_it_is(door: RunningDoor, cloud: Served, capsys: pytest.CaptureFixture[str]):
+    def told() -> dict[str, object]:
+        sync: dict[str, object] = Diagnostics(door.socket).status()["sync"]
+        return {**sync, **sync["health"]}  # type: ignore[dict-item]
+
+    asyncio.run(until(lambda: told()["last_reported"] is not None))
+    assert (told()["error"], told()["way"], told()["broker_error"]) == (None, "https", None)
+    text = run_here(capsys, "diag", "status", "--socket", door.socket).out
+    assert "sync health last reported  20" in text
+    arguments = ("cloud", "call", "GET", f"institutions/{TENANT}/devices", "--state", cloud.state)
+    asyncio.run(until(lambda: '"online"' in run_here(capsys, *arguments).out))  # written every few seconds
 
 
 def test_events_are_the_journals(door: RunningDoor, capsys: pytest.CaptureFixture[str]):

@@ -75,6 +75,29 @@ async def test_a_claim_code_becomes_a_folder_that_the_daemon_starts_from(listene
     assert (done.trust_version, done.policy_version, done.status_lists) == (1, 1, (0,))
 
 
+@pytest.mark.parametrize(
+    ("told", "wanted", "broker"),
+    [
+        ({}, None, None),  # a cloud from before there were brokers
+        ({"broker": None}, None, None),
+        ({"broker": "mqtts://broker.example:8883"}, None, "mqtts://broker.example:8883"),
+        ({"broker": "mqtts://broker.example:8883/"}, None, "mqtts://broker.example:8883"),
+        ({"broker": "mqtts://broker.example:8883"}, "none", None),
+        ({"broker": "mqtts://broker.example:8883"}, "mqtts://10.0.0.7", "mqtts://10.0.0.7"),
+        ({}, "mqtts://10.0.0.7:1883", "mqtts://10.0.0.7:1883"),
+        ({"broker": "nonsense"}, "none", None),  # the way round a cloud that is set up wrongly
+    ],
+)
+async def test_the_broker_is_the_installers_else_the_clouds(
+    listener: PeerListener, tmp_path: Path, told: dict[str, object], wanted: str | None, broker: str | None
+):
+    listener.more |= told
+    done = await provision(replace(door(listener, tmp_path / "door"), broker=wanted))
+    config = load_config(done.config)
+    assert config.cloud is not None
+    assert (done.broker, config.cloud.broker) == (broker, broker)
+
+
 async def test_the_key_is_made_here_and_only_its_owner_may_read_it(listener: PeerListener, tmp_path: Path):
     folder = tmp_path / "door"
     await provision(door(listener, folder))
@@ -170,13 +193,16 @@ async def test_a_first_policy_that_admits_nobody_is_none_and_the_installer_is_to
 
 @pytest.mark.parametrize(("ahead_s", "told"), [(0, False), (19, False), (3_600, True), (-3_600, True)])
 async def test_a_clock_that_is_off_is_told(listener: PeerListener, tmp_path: Path, ahead_s: int, *, told: bool):
+    # One moment for both clocks: a header has whole seconds, and a 20th could begin on its way.
+    moment = datetime.now(UTC).replace(microsecond=0)
+
     def now() -> datetime:
-        return datetime.now(UTC) + timedelta(seconds=ahead_s)
+        return moment + timedelta(seconds=ahead_s)
 
     async def dated(request: Request) -> Reply:
         del listener.overrides[DEVICE_BOOTSTRAP]
         reply = await listener.answer(request)
-        return Reply(reply.body, headers={"date": format_datetime(datetime.now(UTC), usegmt=True)})
+        return Reply(reply.body, headers={"date": format_datetime(moment, usegmt=True)})
 
     listener.overrides[DEVICE_BOOTSTRAP] = dated
     listener.now -= timedelta(hours=2)

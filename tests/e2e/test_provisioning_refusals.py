@@ -79,6 +79,31 @@ async def test_an_address_that_is_none(listener: PeerListener, tmp_path: Path, u
     assert (await failure(replace(door(listener, tmp_path / "door"), cloud_url=url))).reason is Reason.ADDRESS_INVALID
 
 
+@pytest.mark.parametrize("broker", ["", "mqtt://broker.example", "https://broker.example", "mqtts://", "mqtts://u:p@h"])
+async def test_a_broker_that_is_no_address_is_refused_before_anything_is_done(
+    listener: PeerListener, tmp_path: Path, broker: str
+):
+    error = await failure(replace(door(listener, tmp_path / "door"), broker=broker))
+    assert (error.reason, listener.requests) == (Reason.ADDRESS_INVALID, [])
+    assert "--broker none" in error.remedy
+
+
+@pytest.mark.parametrize(
+    ("broker", "reason"),
+    [
+        ("mqtt://broker.example", Reason.ADDRESS_INVALID),
+        ("", Reason.ADDRESS_INVALID),
+        (8883, Reason.ANSWER_UNREADABLE),
+        (["mqtts://broker.example"], Reason.ANSWER_UNREADABLE),
+    ],
+)
+async def test_a_cloud_that_names_no_address_as_its_broker(
+    listener: PeerListener, tmp_path: Path, broker: object, reason: Reason
+):
+    listener.more["broker"] = broker
+    assert (await failure(door(listener, tmp_path / "door"))).reason is reason
+
+
 async def test_somebody_between_who_passes_the_true_ca_on(listener: PeerListener, tmp_path: Path):
     claim = listener.claim()
     thief = PeerListener(PeerCloud(), tmp_path / "thief")

@@ -1,4 +1,4 @@
-"""A recorded door, lived once for all tests of this folder."""
+"""A recorded door, lived once for all tests of this folder; and patience with cameras."""
 
 from __future__ import annotations
 
@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from firmware_adapters import camera_process
 from tests.support.recorded_life import record
+from tests.support.waiting import DEADLINE_S
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -33,3 +35,9 @@ def recorded_folder(recorded: tuple[Path, TenantKeys], tmp_path: Path) -> Path:
 def recorded_keys(recorded: tuple[Path, TenantKeys]) -> TenantKeys:
     """Give the keys of that door's institution."""
     return recorded[1]
+
+
+@pytest.fixture(autouse=True)
+def _patient_camera(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Give up no frame because the machine pauses, as in `tests/contract`."""
+    monkeypatch.setattr(camera_process, "FRAME_DEADLINE_S", DEADLINE_S)

@@ -142,11 +142,14 @@ async def test_inputs_are_opened_anew_after_a_loss(rig: Rig, watch: Watch):
     board.there = False
     attended = watch.start(board)
     await rig.next_event(EventKind.INPUTS_LOST)
-    assert (attended.state, attended.fault) == (DeviceState.LOST, "the input board is not there; plug it in")
+    lost = attended.error
+    assert lost is not None
+    told = (attended.state, lost.reason, str(lost))
+    assert told == (DeviceState.LOST, Reason.LOST, "the input board is not there; plug it in")
     board.there = True
     board.tell(InputLine.CONTACT, LineState.ACTIVE)
     await rig.next_event(EventKind.DOOR_OPENED)
-    assert (attended.state, attended.fault) == (DeviceState.OPEN, "")
+    assert (attended.state, attended.error) == (DeviceState.OPEN, None)
     board.lose()
     await rig.next_event(EventKind.INPUTS_LOST)
     await until(lambda: (board.closed, board.watched) == (1, 2))
@@ -155,9 +158,9 @@ async def test_inputs_are_opened_anew_after_a_loss(rig: Rig, watch: Watch):
 async def test_inputs_that_tell_nothing_in_time_are_lost(rig: Rig, watch: Watch):
     attended = watch.start(LosableInputs(), pace=Pace(first_word_s=0.05))
     await rig.next_event(EventKind.INPUTS_LOST)
-    assert attended.fault.startswith(
-        "the inputs test:board-1 do not tell how their wires are within 0.05 s; check them"
-    )
+    assert attended.error is not None
+    assert attended.error.reason is Reason.DEADLINE
+    assert attended.error.what == "the inputs test:board-1 do not tell how their wires are within 0.05 s"
 
 
 async def test_inputs_are_attended_until_they_are_closed(watch: Watch, tmp_path: Path):

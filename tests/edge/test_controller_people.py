@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import replace
 from datetime import UTC
 from typing import TYPE_CHECKING
@@ -133,8 +134,10 @@ async def test_a_signed_command_is_journaled_then_opens_and_never_again(rig: Rig
 
 async def test_what_follows_from_a_command_is_told_with_it(rig: Rig):
     blocked = rig.keys.policy_state(UTC, settings=replace(SETTINGS, mode=DoorMode.BLOCKED))
+    delivering = asyncio.create_task(rig.controller.deliver(rig.command()))
+    await asyncio.sleep(0)  # it was taken, and waits for the disk
     rig.controller.feed(PolicyReplaced(blocked, None))
-    written = await rig.controller.deliver(rig.command())
+    written = await delivering
     assert [each.event.kind for each in written] == [EventKind.COMMAND_EXECUTED, EventKind.COMMAND_REFUSED]
     assert written[-1].event.reason is Why.DOOR_BLOCKED
     assert all(line["action"] != "energise" for line in rig.relay())

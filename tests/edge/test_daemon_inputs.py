@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import json
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -122,7 +123,9 @@ async def test_the_health_of_each_address_is_told_by_name(door: Door, board: Boa
         assert f"127.0.0.1:{board.port}" in inputs[BOARD]["note"]
         _, text = await told("diag", "status", "--socket", str(door.folder / "diag.sock"))
     rows = [line for line in text.splitlines() if line.startswith("inputs ")]
-    assert [("wires contact rex, state open, fault none" in row, "state lost" in row) for row in rows] == [
+    assert [
+        ("wires contact rex, state open, reason none, sentence none" in row, "state lost" in row) for row in rows
+    ] == [
         (True, False),
         (False, True),
     ]
@@ -144,10 +147,28 @@ async def test_a_chip_that_is_not_there_at_the_start_is_used_once_it_is(door: Do
     wired(door, f"simulated://{door.folder / 'door'}?wires=contact,rex", f"gpio+files://{chip}?fire=13,no,down")
     async with running(door):
         await door.seen(kind="INPUTS_LOST", reader="gpio-files-2")
-        assert str(chip) in (await door.status())["inputs"][1]["fault"]
+        assert str(chip) in (await door.status())["inputs"][1]["sentence"]
         chip.mkdir()
         await door.seen(kind="INPUTS_RESTORED", reader="gpio-files-2")
         await line_is(door, "fire", "inactive")
+
+
+async def test_a_chip_that_another_program_holds_is_at_fault_until_it_lets_go(door: Door):
+    chip = door.folder / "chip"
+    chip.mkdir()
+    wired(door, f"simulated://{door.folder / 'door'}?wires=contact,rex", f"gpio+files://{chip}?fire=13,no,down")
+    with (chip / ".inputs.claim").open("w") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        async with running(door):
+            await door.seen(kind="INPUTS_LOST", reader="gpio-files-2")
+            code, inputs = await devices(door)
+            assert (code, inputs["gpio-files-2"]["health"]) == (ExitCode.FAILED, "fault")
+            assert inputs["gpio-files-2"]["note"].endswith("end it, or give this door a folder of its own")
+            assert (await door.status())["inputs"][1]["reason"] == Reason.BUSY.value
+            fcntl.flock(held, fcntl.LOCK_UN)
+            await door.seen(kind="INPUTS_RESTORED", reader="gpio-files-2")
+            code, inputs = await devices(door)
+            assert (code, inputs["gpio-files-2"]["health"]) == (ExitCode.OK, "well")
 
 
 async def test_contact_fire_and_tamper_come_from_a_chip_a_board_and_a_reader(door: Door, board: Board, tmp_path: Path):

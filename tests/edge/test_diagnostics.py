@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import os
 import stat
 from typing import TYPE_CHECKING
 
@@ -209,8 +210,8 @@ def test_the_service_manager_is_told(tmp_path: Path):
         assert notify("READY=1", address=str(tmp_path / "notify"))
         assert manager.recv(100) == b"READY=1"
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as hidden:
-            hidden.bind("\0doorward-test-notify")
-            assert notify("WATCHDOG=1", address="@doorward-test-notify")
+            hidden.bind(f"\0doorward-test-notify-{os.getpid()}")  # another run's would be the same name
+            assert notify("WATCHDOG=1", address=f"@doorward-test-notify-{os.getpid()}")
             assert hidden.recv(100) == b"WATCHDOG=1"
     assert not notify("READY=1", address="")
 

@@ -24,7 +24,7 @@ from edge.core.effects import Grant, ReplayMark
 from edge.core.flood import Flood
 from edge.core.instant import Instant
 from edge.core.memory import Memo, MemoKind, Memory
-from edge.core.orders import Orders, StaffTap
+from edge.core.orders import ModeOrder, Orders, StaffTap
 from edge.core.replay import ReplayMarks
 from edge.core.state import Underway
 from edge.core.tap import (
@@ -86,6 +86,7 @@ INPUTS: tuple[Input, ...] = (
     Tap(Presentation("qr-1", Medium.QR, b"DW1:\x00\xff", 76_990)),
     Tap(Presentation("nfc-1", Medium.NFC, bytes(16), 76_990, Form.CARD_NUMBER, hashed=True)),
     Tap(Presentation("nfc-1", Medium.NFC, b"\xd2", 76_990, Form.EXCHANGE, nonce=bytes(16))),
+    CommandDurable(replace(COMMAND, action=Action.MODE, mode=DoorMode.BLOCKED, hold_s=600), 4),
     GrantDurable(GRANT, 12),
     GrantFailed(GRANT),
     LineChanged(InputLine.CONTACT, LineState.ACTIVE),
@@ -131,10 +132,18 @@ STATES = (
         grants=2**63 - 1,
         roster=ROSTER,
         memory=Memory().with_memos((Memo(MemoKind.PRESENCE, b"holder-1", (3, 1_800_000_000)), WRONG_PIN)),
-        orders=Orders(rest=DoorMode.UNLOCKED, rule="staff", unlocked_until_ms=7, tapped=StaffTap(bytes(6), 5)),
+        orders=Orders(
+            rest=DoorMode.UNLOCKED,
+            rule="staff",
+            unlocked_until_ms=7,
+            tapped=StaffTap(bytes(6), 5),
+            ordered=ModeOrder(DoorMode.BLOCKED, 1_800_000_600, 1_800_000_000),
+            ordered_until_ms=9,
+        ),
         companions=Companions((WAITING,), (Host(holder=b"h", reader="qr-1", at_ms=4),), 9),
         awaited=(UNDERWAY,),
         passing=(replace(UNDERWAY, together=3, seq=12),),
+        unequipped=frozenset({Action.SNAPSHOT, Action.REFRESH}),
     ),
 )
 

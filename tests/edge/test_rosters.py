@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
+import threading
 import time
 from dataclasses import replace
 from itertools import pairwise
@@ -19,15 +20,16 @@ from edge.database import Database, Entry, Identity
 from edge.materials import Materials
 from edge.report import plain_state, rfc3339
 from edge.roster_gate import DELTAS_KEPT
-from edge.store import PART_BYTES, Store
+from edge.store import PART_BYTES, Store, StoreError
 from tests.support.tenant import TenantKeys
+from tests.support.waiting import DEADLINE_S
 from wire.errors import WireError, WireReason
 from wire.names import ClockState, DeviceId, DoorId, EventKind, KeyPurpose, PassFlags, PassKind
 from wire.roster import Roster, RosterEntry, seal_roster
 from wire.roster_delta import make_roster_delta, seal_roster_delta
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Coroutine
     from pathlib import Path
 
 PLACE = Place(tenant="north", site="hq", door="main")
@@ -116,6 +118,55 @@ async def restarted(gate: Gate, folder: Path, store: Store) -> Gate:
     assert again.held == gate.held
     assert again.kinds == [None]
     return again
+
+
+# --- a store that fails -------------------------------------------------------------------------------------
+
+
+async def late(monkeypatch: pytest.MonkeyPatch, step: str, accepting: Coroutine[object, object, None]) -> None:
+    """Have the store give up a step that is done all the same a moment later, as a slow card has it."""
+    begun, usual = threading.Event(), getattr(Database, step)
+
+    def slow(database: Database, *arguments: object, **more: object) -> object:
+        assert begun.wait(DEADLINE_S)
+        return usual(database, *arguments, **more)
+
+    monkeypatch.setattr(Database, step, slow)
+    monkeypatch.setattr("edge.store.CALL_DEADLINE_S", 0.05)
+    with pytest.raises(StoreError):
+        await accepting
+    monkeypatch.undo()
+    begun.set()
+
+
+@pytest.mark.parametrize("step", ["put_roster_part", "settle_roster", "drop_roster_parts"])
+async def test_a_roster_that_was_kept_too_late_is_asked_for_whole(
+    gate: Gate, store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str
+):
+    """What the store has is not known then: a delta could follow a snapshot that it was not made from."""
+    first, second, third = rosters((1, 2), (2, 3), (2, 3, 4))
+    await gate.materials.accept_roster(KEYS.sign_roster(first))
+    await late(monkeypatch, step, gate.materials.accept_roster(KEYS.sign_roster(second)))
+    assert (gate.held, gate.materials.roster_base) == (first, 0)
+    assert await gate.refused(KEYS.sign_roster_delta(first, third), delta=True) == (
+        WireReason.ROLLBACK,
+        "roster_delta.version",
+    )
+    await gate.materials.accept_roster(KEYS.sign_roster(third))
+    assert gate.materials.roster_base == third.version
+    assert (await restarted(gate, tmp_path, store)).held == third
+
+
+async def test_a_delta_that_was_kept_too_late_is_not_kept_twice(
+    gate: Gate, store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    first, second, third = rosters((1, 2), (2, 3), (2, 3, 4))
+    await gate.materials.accept_roster(KEYS.sign_roster(first))
+    await late(monkeypatch, "put_roster_delta", gate.change(first, second))
+    assert (gate.held, gate.materials.roster_base) == (first, 0)
+    await gate.materials.accept_roster(KEYS.sign_roster(second))
+    await gate.change(second, third)
+    assert (await restarted(gate, tmp_path, store)).held == third
 
 
 # --- taken over and refused --------------------------------------------------------------------------------

@@ -9,6 +9,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
+import structlog
 
 from edge.core.effects import EventDraft, ReplayMark
 from edge.core.instant import Instant
@@ -18,6 +19,7 @@ from edge.database import REPLAY_HORIZON, Database, Document, Entry, HeadMismatc
 from edge.schema import MIGRATIONS, SchemaTooNewError, migrate
 from edge.status_tables import DamagedError
 from edge.store import Store, StoreError, StoreReason, open_database
+from edge.synchronise import StoreJournal
 from wire.batch import Acknowledgement
 from wire.errors import WireError
 from wire.event import CHAIN_START, chain_hash, parse_event
@@ -231,6 +233,39 @@ async def test_unacknowledged_events_are_never_dropped(store: Store):
     marks = await store.marks()
     assert marks.first == 10  # what the mark itself is checked against stays
     assert store.alarmed
+
+
+async def test_backed_up_events_go_first_and_the_fact_that_others_went_is_told(store: Store):
+    journal = [(await store.append(note())).data for _ in range(150)]
+    await store.acknowledge(acknowledgement(journal, 140, backed_up=60))
+    marks = await store.marks()
+    assert (marks.first, marks.only_in_cloud, store.only_in_cloud) == (51, 0, 0)
+    journal += [(await store.append(note())).data for _ in range(20)]
+    await store.acknowledge(acknowledgement(journal, 170, backed_up=60))
+    marks = await store.marks()
+    assert (marks.first, marks.only_in_cloud, store.only_in_cloud) == (71, 10, 10)
+    await store.acknowledge(acknowledgement(journal, 170, backed_up=70))
+    assert store.only_in_cloud == 0
+
+
+async def test_events_in_no_backup_are_kept_as_long_as_the_journal_has_room(store: Store):
+    journal = [(await store.append(note())).data for _ in range(100)]
+    await store.acknowledge(acknowledgement(journal, 100))
+    marks = await store.marks()
+    assert (marks.first, marks.only_in_cloud) == (1, 0)
+
+
+async def test_the_log_tells_once_that_events_are_in_no_backup_and_once_that_they_are(store: Store):
+    synchronised = StoreJournal(store, IDENTITY.device)
+    with structlog.testing.capture_logs() as log:
+        journal = [(await store.append(note())).data for _ in range(150)]
+        await synchronised.acknowledge(acknowledgement(journal, 150))
+        await synchronised.acknowledge(acknowledgement(journal, 150))
+        await synchronised.acknowledge(acknowledgement(journal, 150, backed_up=50))
+    assert [(entry["event"], entry.get("events")) for entry in log] == [
+        ("journal_not_backed_up", 50),
+        ("journal_backed_up", None),
+    ]
 
 
 async def test_twice_the_limit_of_unsent_events_refuses_more(store: Store):

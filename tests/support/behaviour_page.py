@@ -16,6 +16,7 @@ from edge.core.door_state import DoorState, LineState, Mode, Trigger
 from edge.core.effects import feedback_of
 from tests.core.denials import refusals
 from tests.core.doors import BASE, at, resting
+from wire import command
 from wire.names import AntiPassbackRule, DoorMode, EventKind, Reason, RelockRule, StalenessRule, Step, SuspectRule
 from wire.settings import DoorSettings
 
@@ -62,7 +63,7 @@ REMEDIES = {
     Reason.REVOCATION_STALE: "the door's revocation list is too old or missing: connect it, or see its staleness rule",
     Reason.REPLAYED: "shown before; wait for the wallet's next code",
     Reason.REPLAY_CACHE_FULL: "more grants in a few minutes than people: look at the door",
-    Reason.DOOR_BLOCKED: "policy blocks the door for everybody",
+    Reason.DOOR_BLOCKED: "policy blocks the door for everybody, or a command does for a while",
     Reason.DOOR_LOCKED_DOWN: "lockdown: only emergency passes and the way out",
     Reason.ASSURANCE_TOO_LOW: "this door asks for more than a printed pass",
     Reason.NO_POLICY: "the door was never given a policy: connect it",
@@ -153,6 +154,7 @@ FIGURES = (
     (doors.UNLOCKED_HOLD_MS, "a door held unlocked by policy secures itself this long after its daemon died"),
     (doors.FIRE_HOLD_MS, "and during fire this long"),
     (orders.STAFF_HOLD_MS, "a door that staff left unlocked by a double tap secures itself after this"),
+    (1000 * command.MAX_HOLD_S, "and no mode that a command orders lasts longer than this"),
 )
 
 COUNTS = (

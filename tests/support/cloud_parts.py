@@ -80,6 +80,14 @@ class Parts:
     registry: CollectorRegistry
     keys: Path
 
+    async def until_waiting(self, sessions: int = 1) -> list[int]:
+        """Wait until so many sessions of this database wait for a lock; give their process ids."""
+        waits = "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+        async with asyncio.timeout(DEADLINE_S):
+            while len(rows := await self.pool.fetch(waits)) < sessions:  # noqa: ASYNC110 - asked of the database
+                await asyncio.sleep(0.01)
+        return [row["pid"] for row in rows]
+
     async def make_tenant(self) -> Tenant:
         """Make an institution with one door."""
         tenant = Tenant(f"tenant-{next(_numbers)}")

@@ -31,7 +31,7 @@ from firmware_adapters.simulated_reader import send_reading
 from tests.support.tenant import TenantKeys, p256, present
 from tests.support.waiting import DEADLINE_S, until
 from wire.command import Command, seal_command
-from wire.names import Action, DoorId, KeyPurpose, PassKind
+from wire.names import Action, DoorId, DoorMode, KeyPurpose, PassKind
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
@@ -65,6 +65,8 @@ class Door:
         os.close(slave)
 
     def unplug(self) -> None:
+        """Pull the scanner out; its name goes too, since the next pty of anybody may get the same number."""
+        (self.folder / "ttyDW0").unlink()
         os.close(self.master)
         self.master = -1
 
@@ -142,9 +144,16 @@ class Door:
         found: dict[str, Any] = (await self.ask(ask="command", command=text))["command"]
         return found
 
-    def command(self, *, counter: int, action: Action = Action.UNLOCK) -> bytes:
+    def command(
+        self,
+        *,
+        counter: int,
+        action: Action = Action.UNLOCK,
+        mode: DoorMode | None = None,
+        hold_s: int | None = None,
+    ) -> bytes:
         """Sign a command for the next minute."""
-        now_s = int(time.time())
+        now_s = self.now_s()
         command = Command(
             command_id=counter.to_bytes(16),
             target=DoorId("main"),
@@ -152,6 +161,8 @@ class Door:
             issued_at_s=now_s,
             expires_at_s=now_s + 60,
             counter=counter,
+            mode=mode,
+            hold_s=hold_s,
         )
         return seal_command(command, self.keys.signers[KeyPurpose.COMMAND])
 
@@ -264,8 +275,8 @@ async def running(door: Door) -> AsyncIterator[None]:
 
 
 @contextlib.asynccontextmanager
-async def killed(door: Door) -> AsyncIterator[None]:
-    """Run the daemon as a process inside the block, which ends as a power cut ends it."""
+async def killed(door: Door) -> AsyncIterator[asyncio.subprocess.Process]:
+    """Run the daemon as a process inside the block, which ends as a power cut ends it, unless it has ended before."""
     (door.folder / "diag.sock").unlink(missing_ok=True)
     with (door.folder / "edge.log").open("ab") as log:
         process = await asyncio.create_subprocess_exec(
@@ -273,9 +284,10 @@ async def killed(door: Door) -> AsyncIterator[None]:
         )
     try:
         await until(lambda: (door.folder / "diag.sock").is_socket() or process.returncode is not None)
-        yield
+        yield process
     finally:
-        process.kill()
+        if process.returncode is None:
+            process.kill()
         await process.wait()
 
 

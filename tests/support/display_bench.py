@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import select
 import shutil
 import signal
 import subprocess
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from edge.ports import Display
 
 _PEER = "tests.support.display_peer"
+_FULL_S = 0.1
 
 
 class DisplayBench(Protocol):
@@ -83,13 +85,15 @@ class PlugDisplay:
     def hang(self) -> None:
         """Have it take nothing, with a line that is full already."""
         self._process.send_signal(signal.SIGSTOP)
+        os.waitid(os.P_PID, self._process.pid, os.WSTOPPED)  # a processor may still run it
         os.set_blocking(self._ours, False)
-        with contextlib.suppress(BlockingIOError):
-            while True:
-                os.write(self._ours, b" " * 1024)
-        with contextlib.suppress(BlockingIOError):
-            while True:
-                os.write(self._ours, b" ")
+        while True:
+            with contextlib.suppress(BlockingIOError):
+                while True:
+                    os.write(self._ours, b" ")
+            # The kernel moves bytes on by and by, which makes room again.
+            if not select.select([], [self._ours], [], _FULL_S)[1]:
+                return
 
     def resume(self) -> None:
         self._process.send_signal(signal.SIGCONT)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from sync.ports import Versions
 from wire.command_list import parse_command_list
 from wire.envelope import parse_envelope, parse_key_header
 from wire.errors import WireError, WireReason
@@ -15,6 +14,7 @@ from wire.roster_delta import MAX_ROSTER_DELTA_BYTES, apply_roster_delta, open_r
 from wire.status_delta import MAX_DELTA_BYTES, apply_delta, open_delta
 from wire.status_list import open_status_list, status_key_id
 from wire.trust import advance_trust
+from wire.versions import Versions
 
 if TYPE_CHECKING:
     from wire.keys import PublicKey

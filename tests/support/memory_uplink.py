@@ -7,10 +7,11 @@ from enum import Enum
 from typing import TYPE_CHECKING
 
 from sync.answers import refuse, unreadable
-from sync.ports import Fetched, NotModified, Reason, UplinkError, Versions
+from sync.ports import Fetched, NotModified, Reason, UplinkError
 from tests.support.peer_cloud import DEVICE_SIGNER, Refusal, signer
-from wire.batch import open_batch
-from wire.messages import DEVICE_POLICY, DEVICE_ROSTER, DEVICE_STATUS, DEVICE_TRUST
+from wire.batch import MAX_BATCH_EVENTS, open_batch
+from wire.messages import DEVICE_COMMANDS, DEVICE_POLICY, DEVICE_ROSTER, DEVICE_STATUS, DEVICE_TRUST
+from wire.versions import Versions
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -31,11 +32,17 @@ class MemoryUplink:
 
     Attributes:
         down: nothing gets through.
+        doubted: how often an answer was doubted.
+        bearable_events: most events of a batch.
+        direct: the cloud itself answers.
     """
 
     def __init__(self, cloud: PeerCloud) -> None:
         self.cloud = cloud
         self.down = False
+        self.doubted = 0
+        self.bearable_events = MAX_BATCH_EVENTS
+        self.direct = True
         self._closed = False
 
     async def send_batch(self, data: bytes) -> bytes:
@@ -46,11 +53,23 @@ class MemoryUplink:
             body = {"reason": refusal.reason, "detail": refusal.reason, "durable": refusal.durable}
             refuse(refusal.status, json.dumps(body).encode(), retry_after=None)
 
+    def doubt(self) -> None:
+        self.doubted += 1
+
+    async def report(self, data: bytes) -> None:
+        self._check()
+        self.cloud.reports.append(data)
+
     async def fetch(
         self, path: str, *, etag: str | None, query: Mapping[str, str], max_bytes: int
     ) -> Fetched | NotModified:
         self._check()
-        kinds = {DEVICE_TRUST: "trust", DEVICE_POLICY: "policy", DEVICE_ROSTER: "roster"}
+        kinds = {
+            DEVICE_TRUST: "trust",
+            DEVICE_POLICY: "policy",
+            DEVICE_ROSTER: "roster",
+            DEVICE_COMMANDS: "commands",
+        }
         try:
             document = self.cloud.document(kinds.get(path) or f"status/{path.removeprefix(DEVICE_STATUS + '/')}", query)
         except Refusal as refusal:

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import shutil
-import socket
+import signal
 import ssl
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -20,15 +20,17 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from cloud.broker.mosquitto import write_broker_files
+from cloud.broker.names import cloud_name
 from cloud.cluster.owner import Owner, choose_owner
 from cloud.devices.authority import DeviceAuthority, open_authority
 from cloud.settings import Address
 from tests.support.clouds import reachable_folder
+from tests.support.ports import kept_port
 from tests.support.waiting import DEADLINE_S
 from wire.names import DeviceId, Tenant
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Iterator
 
 HOST = "127.0.0.1"
 
@@ -105,22 +107,32 @@ class Mosquitto:
             async with asyncio.timeout(DEADLINE_S):
                 await self.process.wait()
 
+    @contextmanager
+    def frozen(self) -> Iterator[None]:
+        """Let it do nothing inside the block; the kernel goes on accepting connections for it."""
+        assert self.process is not None
+        self.process.send_signal(signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            self.process.send_signal(signal.SIGCONT)
+
     def log(self) -> str:
         """Give what the server has said."""
         return (self.folder / "mosquitto.log").read_text()
 
-    def door_files(self, tenant: str, device: str) -> ClientFiles:
-        """Certify a new door."""
+    def door_files(self, tenant: str, device: str, *, now: datetime | None = None) -> ClientFiles:
+        """Certify a new door, now or at another time."""
         key = ec.generate_private_key(ec.SECP256R1())
         certificate = self.authority.certify_device(
-            key.public_key(), tenant=Tenant(tenant), device=DeviceId(device), now=datetime.now(UTC)
+            key.public_key(), tenant=Tenant(tenant), device=DeviceId(device), now=now or datetime.now(UTC)
         )
         return self._write(f"{tenant}.{device}", key, certificate.public_bytes(Encoding.PEM))
 
-    def service_files(self) -> ClientFiles:
-        """Certify the cloud."""
-        identity = self.authority.certify_service(now=datetime.now(UTC))
-        return self._write("cloud", identity.key, identity.certificate.public_bytes(Encoding.PEM))
+    def service_files(self, name: str = cloud_name(0)) -> ClientFiles:
+        """Certify the cloud's process in the first seat, or another of its programs."""
+        identity = self.authority.certify_service(name, now=datetime.now(UTC))
+        return self._write(name, identity.key, identity.certificate.public_bytes(Encoding.PEM))
 
     def _write(self, name: str, key: ec.EllipticCurvePrivateKey, certificate: bytes) -> ClientFiles:
         files = ClientFiles(self.clients / f"{name}.key", self.clients / f"{name}.crt", self.clients / "ca.crt")
@@ -150,16 +162,14 @@ async def running_mosquitto(authority: DeviceAuthority | None = None) -> AsyncIt
     now = datetime.now(UTC)
     authority = authority or open_authority(folder / "authority", now=now)
     owner = choose_owner(stand_ins=("mosquitto", "nobody"))
-    with socket.socket() as found:
-        found.bind((HOST, 0))
-        port = found.getsockname()[1]
-    files = write_broker_files(
-        folder / "broker", authority, owner, address=Address(HOST, port), names=[HOST, "localhost"], now=now
-    )
-    broker = Mosquitto(folder, authority, owner, port, files.configuration)
-    try:
-        await broker.start()
-        yield broker
-    finally:
-        await broker.stop()
-        shutil.rmtree(folder)
+    with kept_port() as port:
+        files = write_broker_files(
+            folder / "broker", authority, owner, address=Address(HOST, port), names=[HOST, "localhost"], now=now
+        )
+        broker = Mosquitto(folder, authority, owner, port, files.configuration)
+        try:
+            await broker.start()
+            yield broker
+        finally:
+            await broker.stop()
+            shutil.rmtree(folder)

@@ -16,6 +16,7 @@ from typing import Final, Protocol
 from edge.ports import Home
 from firmware_adapters.card_reader import CardReader
 from firmware_adapters.catalogue import open_reader
+from tests.support.ports import take_port
 from tests.support.virtual_cards import Phone, VirtualCard
 from tests.support.waiting import DEADLINE_S
 
@@ -34,24 +35,22 @@ def home_in(state_folder: Path) -> Home:
     return Home(state_folder=state_folder, tenant="oakfield", site="campus", door="main-entrance")
 
 
-def free_ports() -> int:
-    """Find a port that is free together with the next: the virtual reader has two slots."""
+def take_ports() -> tuple[socket.socket, socket.socket]:
+    """Take a port together with the next: the virtual reader has two slots."""
     while True:
-        with socket.socket() as first, socket.socket() as second:
-            first.bind(("127.0.0.1", 0))
-            port = first.getsockname()[1]
-            try:
-                second.bind(("127.0.0.1", port + 1))
-            except (OSError, OverflowError):
-                continue
-            return int(port)
+        first = take_port()
+        try:
+            return first, take_port(first.getsockname()[1] + 1)
+        except (OSError, OverflowError):
+            first.close()
 
 
 class Pcscd:
     """A pcscd that a test may end and start again."""
 
     def __init__(self, folder: Path) -> None:
-        self.port = free_ports()
+        self._taken = take_ports()
+        self.port: int = self._taken[0].getsockname()[1]
         self._run = folder / "run"
         self._configuration = folder / "reader.conf.d"
         (self._run / "pcscd").mkdir(parents=True)
@@ -104,6 +103,12 @@ class Pcscd:
             process.wait(DEADLINE_S)
             self.socket.unlink(missing_ok=True)
             (self._run / "pcscd" / "pcscd.pid").unlink(missing_ok=True)
+
+    def dispose(self) -> None:
+        """End it for good."""
+        self.end()
+        for each in self._taken:
+            each.close()
 
 
 class PcscField:
@@ -269,7 +274,7 @@ class PcscBench:
 
     def dispose(self) -> None:
         self.field.close()
-        self.pcscd.end()
+        self.pcscd.dispose()
         if self._before is None:
             os.environ.pop(SOCKET_VARIABLE, None)
         else:

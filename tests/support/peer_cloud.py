@@ -13,13 +13,20 @@ from typing import TYPE_CHECKING
 
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from sync.ports import Versions
 from tests.support.virtual_time import WALL_START_MS, VirtualSurroundings
 from wire.batch import Acknowledgement, open_batch, seal_acknowledgement
+from wire.command_list import MAX_COMMANDS, CommandList, encode_command_list
 from wire.errors import WireError
 from wire.event import CHAIN_START, HASH_BYTES, chain_hash, parse_event
 from wire.keys import Ed25519Signer, P256Signer
-from wire.messages import MEDIA_COSE, MEDIA_ROSTER, MEDIA_ROSTER_DELTA, MEDIA_STATUS_DELTA, MEDIA_STATUS_LIST
+from wire.messages import (
+    MEDIA_COMMANDS,
+    MEDIA_COSE,
+    MEDIA_ROSTER,
+    MEDIA_ROSTER_DELTA,
+    MEDIA_STATUS_DELTA,
+    MEDIA_STATUS_LIST,
+)
 from wire.names import DoorId, KeyPurpose, PassFlags, PassKind, Tenant
 from wire.policy import PolicyBundle, seal_policy
 from wire.roster import Roster, RosterEntry, make_roster, seal_roster
@@ -27,6 +34,7 @@ from wire.roster_delta import make_roster_delta, seal_roster_delta
 from wire.status_delta import make_delta, seal_delta
 from wire.status_list import StatusList, seal_status_list
 from wire.trust import TrustBundle, TrustedKey, seal_trust
+from wire.versions import Versions
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -89,7 +97,10 @@ class PeerCloud:
         journals: epoch -> what is stored.
         root, pass_key, status_key, policy_key, acknowledgement_key: the institution's.
         trust_signer: signs the trust bundle in place of the root, to lie.
+        reports: of health, as they came.
         requests: every batch's (first, last) that verified, in order of arrival.
+        commands: those that still hold, by their counters.
+        asked: each question for changes: what was held, and how long it would wait.
     """
 
     def __init__(self, surroundings: Surroundings | None = None, device: PublicKey = DEVICE_SIGNER.public_key) -> None:
@@ -100,6 +111,9 @@ class PeerCloud:
         self.policy_key, self.acknowledgement_key = signer(4), signer(5)
         self.journals: OrderedDict[bytes, _Journal] = OrderedDict()
         self.requests: list[tuple[int, int]] = []
+        self.commands: dict[int, bytes] = {}
+        self.asked: list[tuple[Versions, float]] = []
+        self.reports: list[bytes] = []
         self.trust = self._first_trust()
         self.policy = self._first_policy()
         self.statuses = {0: self._first_list(0)}
@@ -175,17 +189,23 @@ class PeerCloud:
         """Tell which documents there are."""
         lists = {number: status.sequence for number, status in self.statuses.items()}
         roster = 0 if self.roster is None else self.roster.version
-        return Versions(self.trust.version, self.policy.version, lists, roster)
+        return Versions(self.trust.version, self.policy.version, lists, roster, max(self.commands, default=0))
 
     async def changes(self, held: Versions, *, wait_s: float) -> Versions:
         """Answer at once when anything differs, else once it does or `wait_s` is over."""
+        self.asked.append((held, wait_s))
         self._changed.clear()
-        if self.versions() == held and wait_s > 0:
+        if self._known(held) == held and wait_s > 0:
             await self._surroundings.wait_for(self._changed, wait_s)
-        return self.versions()
+        return self._known(held)
+
+    def _known(self, held: Versions) -> Versions:
+        """Commands that were taken are no news, whether or not they still hold."""
+        found = self.versions()
+        return replace(found, commands=max(found.commands, held.commands))
 
     def document(self, kind: str, query: Mapping[str, str]) -> Document:
-        """Give "trust", "policy", "roster" or "status/N".
+        """Give "trust", "policy", "roster", "commands" or "status/N".
 
         Raises:
             Refusal: there is none.
@@ -198,6 +218,8 @@ class PeerCloud:
             return Document(seal_policy(self.policy, self.policy_key), MEDIA_COSE, f'"{self.policy.version}"')
         if kind == "roster":
             return self._roster_document(query)
+        if kind == "commands":
+            return self._command_list(int(query["after"]))
         number = int(kind.removeprefix("status/"))
         if number not in self.statuses:
             raise Refusal(404, "STATUS_LIST_UNKNOWN")
@@ -217,6 +239,16 @@ class PeerCloud:
             delta = seal_roster_delta(make_roster_delta(older, roster), self.policy_key)
             return Document(delta, MEDIA_ROSTER_DELTA, etag)
         return Document(seal_roster(roster, self.policy_key), MEDIA_ROSTER, etag)
+
+    def _command_list(self, after: int) -> Document:
+        found = sorted(counter for counter in self.commands if counter > after)[:MAX_COMMANDS]
+        listed = CommandList(found[-1] if found else after, tuple(self.commands[each] for each in found))
+        return Document(encode_command_list(listed), MEDIA_COMMANDS, "")
+
+    def order(self, *counters: int) -> None:
+        """Have commands with these counters wait for the door; nobody here reads them."""
+        self.commands |= {counter: b"command %d" % counter for counter in counters}
+        self._changed.set()
 
     def enrol(self, *numbers: int) -> None:
         """Have these credentials enrolled and no others."""

@@ -23,7 +23,6 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from cloud.devices.authority import certificates_only, open_authority
 from cloud.devices.enrolment import read_claim_secret, read_request
 from cloud.errors import CloudError
-from sync.ports import Versions
 from tests.support.door_journal import DEVICE, DOOR
 from tests.support.peer_cloud import TENANT, PeerCloud, Refusal
 from wire.codec import encode
@@ -32,6 +31,7 @@ from wire.messages import (
     DEVICE_BOOTSTRAP,
     DEVICE_CHANGES,
     DEVICE_EVENTS,
+    DEVICE_HEALTH,
     DEVICE_POLICY,
     DEVICE_ROSTER,
     DEVICE_STATUS,
@@ -43,6 +43,7 @@ from wire.messages import (
     encode_claim_code,
 )
 from wire.names import DeviceId
+from wire.versions import Versions
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
@@ -70,11 +71,12 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """One answer."""
+    """One answer; with `cut_at` the connection breaks after so many bytes of its body."""
 
     body: bytes
     status: int = 200
     headers: dict[str, str] = field(default_factory=dict)
+    cut_at: int | None = None
 
 
 @dataclass(slots=True)
@@ -92,6 +94,7 @@ class PeerListener:
         requests: method and path of every request, in order.
         device: whom bootstrap speaks of.
         certified_as: whom certificates name.
+        more: what bootstrap tells besides, such as the broker.
         certify_instead: a key that is certified in place of the one that asks.
     """
 
@@ -110,6 +113,7 @@ class PeerListener:
     device: str = DEVICE
     certified_as: str = DEVICE
     certify_instead: ec.EllipticCurvePublicKey | None = None
+    more: dict[str, object] = field(default_factory=dict)
 
     @property
     def ca_file(self) -> Path:
@@ -165,6 +169,9 @@ class PeerListener:
             return Reply(json.dumps(self._bootstrap()).encode(), headers={"content-type": "application/json"})
         if request.path == DEVICE_EVENTS:
             return Reply(self.cloud.take_batch(request.body), headers={"content-type": MEDIA_COSE})
+        if request.path == DEVICE_HEALTH:
+            self.cloud.reports.append(request.body)
+            return Reply(b"", 204)
         if request.path == DEVICE_CHANGES:
             return await self._changes(request.query)
         return self._document(request)
@@ -186,7 +193,7 @@ class PeerListener:
         self.claims[secret] = "used"
         return _certificates(x509.load_pem_x509_certificate(pem))
 
-    def _bootstrap(self) -> dict[str, str]:
+    def _bootstrap(self) -> dict[str, object]:
         return {
             "tenant": TENANT,
             "site": self.site,
@@ -195,6 +202,7 @@ class PeerListener:
             "device": self.device,
             "timezone": self.timezone,
             "root_key": encode(self.cloud.root.public_key.to_cose()).hex(),
+            **self.more,
         }
 
     async def _changes(self, query: dict[str, str]) -> Reply:
@@ -300,9 +308,14 @@ async def _request(
 
 
 async def _reply(connection: h11.Connection, writer: asyncio.StreamWriter, reply: Reply) -> None:
-    headers = {"content-length": str(len(reply.body)), **reply.headers}
-    writer.write(connection.send(h11.Response(status_code=reply.status, headers=list(headers.items()))) or b"")
-    if reply.status != HTTPStatus.NOT_MODIFIED:
+    length = {} if reply.status == HTTPStatus.NO_CONTENT else {"content-length": str(len(reply.body))}
+    headers = [(name.encode(), value.encode()) for name, value in {**length, **reply.headers}.items()]
+    writer.write(connection.send(h11.Response(status_code=reply.status, headers=headers)) or b"")
+    if reply.cut_at is not None:
+        writer.write(connection.send(h11.Data(reply.body[: reply.cut_at])) or b"")
+        await writer.drain()
+        raise ConnectionResetError
+    if reply.status not in (HTTPStatus.NOT_MODIFIED, HTTPStatus.NO_CONTENT):
         writer.write(connection.send(h11.Data(reply.body)) or b"")
     writer.write(connection.send(h11.EndOfMessage()) or b"")
     await writer.drain()

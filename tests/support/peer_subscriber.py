@@ -5,9 +5,16 @@ from __future__ import annotations
 import asyncio
 import json
 from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from cloud.broker.consumer import Consumer
+import aiomqtt
+
+from cloud.broker.client import connect
+from cloud.broker.consumer import FILTERS, Consumer, Subscriptions
+from cloud.broker.names import cloud_name
+from cloud.settings import Address
+from sync.tasks import end
 from tests.support.mosquitto import HOST
 from tests.support.peer_cloud import Refusal
 from tests.support.waiting import DEADLINE_S
@@ -20,9 +27,42 @@ if TYPE_CHECKING:
     from tests.support.peer_cloud import PeerCloud
     from wire.names import DeviceId, Tenant
 
+_PAUSE_S = 0.1
+
+
+@dataclass(slots=True)
+class Subscriber:
+    """What follows the broker; `following` is set while it does."""
+
+    broker: Mosquitto
+    consumer: Consumer
+    following: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def run(self) -> None:
+        """Follow all lanes, and come back whenever the connection breaks; runs until cancelled."""
+        while True:
+            try:
+                await self._session()
+            except* (aiomqtt.MqttError, OSError):
+                self.following.clear()
+            await asyncio.sleep(_PAUSE_S)
+
+    async def _session(self) -> None:
+        context = self.broker.service_files().context()
+        async with connect(Address(HOST, self.broker.port), context, cloud_name(0)) as client:
+            subscriptions = Subscriptions(client)
+            for lane in range(len(FILTERS)):
+                await subscriptions.follow(lane)
+            self.following.set()
+            await self.consumer.run(client)
+
+
+async def drop_health(_tenant: Tenant, _device: DeviceId, _report: bytes) -> None:
+    """Keep no reports of health."""
+
 
 @asynccontextmanager
-async def subscribed(cloud: PeerCloud, broker: Mosquitto) -> AsyncIterator[Consumer]:
+async def subscribed(cloud: PeerCloud, broker: Mosquitto) -> AsyncIterator[Subscriber]:
     """Let the cloud answer what comes through the broker."""
 
     async def take(_tenant: Tenant, _device: DeviceId, data: bytes) -> Reply:
@@ -32,12 +72,11 @@ async def subscribed(cloud: PeerCloud, broker: Mosquitto) -> AsyncIterator[Consu
             body = json.dumps({"reason": refusal.reason, "durable": refusal.durable}).encode()
             return Reply(of=batch_hash(data), status=refusal.status, body=body)
 
-    consumer = Consumer(HOST, broker.port, broker.service_files().context(), take)
-    work = asyncio.create_task(consumer.run())
+    subscriber = Subscriber(broker, Consumer(take, drop_health))
+    work = asyncio.create_task(subscriber.run())
     try:
         async with asyncio.timeout(DEADLINE_S):
-            await consumer.following.wait()
-        yield consumer
+            await subscriber.following.wait()
+        yield subscriber
     finally:
-        work.cancel()
-        await asyncio.wait((work,))
+        await end((work,))

@@ -14,7 +14,7 @@ from tests.support.virtual_time import VirtualSurroundings
 from wire.trust import seal_trust
 
 if TYPE_CHECKING:
-    from sync.ports import Notice
+    from sync.ports import Notice, Uplink
 
 
 @dataclass(slots=True)
@@ -47,12 +47,12 @@ class Bench:
         self.listener = Listener()
         self.engine = self.restarted()
 
-    def restarted(self) -> SyncEngine:
-        """Begin synchronisation anew, as after a restart of the daemon."""
+    def restarted(self, uplink: Uplink | None = None) -> SyncEngine:
+        """Begin synchronisation anew, as after a restart of the daemon; over another uplink if one is given."""
         self.engine = SyncEngine(
             journal=self.journal,
             materials=self.materials,
-            uplink=self.uplink,
+            uplink=uplink or self.uplink,
             signer=DEVICE_SIGNER,
             signed_time=self.listener,
             surroundings=self.surroundings,

@@ -72,10 +72,10 @@ class Wallets:
         """Show one holder's rotating code as of now."""
         place = number % len(self.passes)
         pass_id, data = self.passes[place]
-        text = present(data, p256("holder", str(place)), at_s=int(time.time()), audience=self.site)
+        at_s = int(time.time())
         # One presentation a second: what the holder signs (time, audience) is the same, whatever the signature.
-        self.shown.setdefault(pass_id, set()).add(str(int(time.time())).encode())
-        return text
+        self.shown.setdefault(pass_id, set()).add(str(at_s).encode())
+        return present(data, p256("holder", str(place)), at_s=at_s, audience=self.site)
 
 
 @dataclass

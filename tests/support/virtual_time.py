@@ -42,3 +42,21 @@ class VirtualSurroundings:
         if not event.is_set():
             await self.sleep(seconds)
         return event.is_set()
+
+
+class StandingSurroundings(VirtualSurroundings):
+    """Time that stands still: whoever waits for an event waits until it is set.
+
+    Attributes:
+        waits_s: how long it was to be waited at most, each time.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.waits_s: list[float] = []
+
+    async def wait_for(self, event: asyncio.Event, seconds: float) -> bool:
+        self.waits_s.append(seconds)
+        if seconds:
+            await event.wait()
+        return event.is_set()

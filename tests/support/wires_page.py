@@ -92,10 +92,13 @@ _MEANINGS = {
     "COMMAND_FOREIGN": "meant for another door",
     "COMMAND_REPLAYED": "its counter is not above that of the last command this door took: issue a new one",
     "COMMAND_EXPIRED": "it holds no more, or not yet; compare the clocks, and deliver commands at once",
-    "DOOR_LOCKED_DOWN": "an unlock opens no door in lockdown",
-    "DOOR_BLOCKED": "an unlock opens no blocked door",
-    "DOOR_INTERLOCKED": "an unlock waits for nobody: the other door is not known to be closed",
+    "COMMAND_UNSUPPORTED": "a snapshot where no camera keeps pictures (`snapshots`), a refresh where there is no cloud",
+    "DOOR_LOCKED_DOWN": "no unlock and no mode undoes a lockdown",
+    "DOOR_BLOCKED": "nor a policy that blocks the door; and no unlock a mode that does: release it",
+    "DOOR_INTERLOCKED": "an unlock, a mode that frees: the other door is not known to be closed, and none waits for it",
     "FIRE_INPUT_ACTIVE": "the fire input is not quiet, so the fire lasts",
+    "NO_POLICY": "a mode, before the door was given a policy, which could be a lockdown: connect it",
+    "FIRE_LASTS": "a restart would close for seconds what the fire holds open",
 }
 
 
@@ -110,10 +113,14 @@ def _refused() -> Iterable[tuple[State, bytes]]:
     yield usual, command(target=DoorId("side-entrance"))
     yield commanded(usual, unlock)[0], unlock
     yield usual, command(Action.UNLOCK, issued_at_s=NOW_S - 60)
+    yield replace(usual, unequipped=frozenset({Action.SNAPSHOT})), command(Action.SNAPSHOT)
     for mode in (DoorMode.LOCKED_DOWN, DoorMode.BLOCKED):
         yield handle(usual, PolicyReplaced(policy(DoorSettings(mode=mode)), None), NOW)[0], unlock
     yield door(DoorSettings(interlock=True)), unlock
-    yield handle(usual, LineChanged(InputLine.FIRE, LineState.ACTIVE), NOW)[0], command(Action.RESET_FIRE)
+    on_fire, _ = handle(usual, LineChanged(InputLine.FIRE, LineState.ACTIVE), NOW)
+    yield on_fire, command(Action.RESET_FIRE)
+    yield replace(usual, policy=None), command(Action.MODE)
+    yield on_fire, command(Action.REBOOT)
 
 
 def reasons() -> list[str]:

@@ -55,7 +55,7 @@ STATUS: dict[str, Any] = {
     "readers": [reader("open")],
     "lock": LOCK,
     "lock_answers": True,
-    "inputs": [{"id": "gpio-1", "url": WIRES, "wires": ["contact", "rex"], "state": "open", "fault": None}],
+    "inputs": [{"id": "gpio-1", "url": WIRES, "wires": ["contact", "rex"], "state": "open"}],
     "lines": [line("contact", "inactive"), line("rex", "inactive"), line("fire", "unknown", None)],
 }
 READ, LOCKED, WIRED = (
@@ -211,14 +211,27 @@ def test_inputs_are_as_their_wires_say(lines: list[dict[str, Any]], health: Heal
 
 
 @pytest.mark.parametrize(
-    ("state", "fault", "health"),
-    [("opening", None, Health.OPENING), ("lost", "the board is gone; plug it in", Health.LOST)],
+    ("told", "health", "note"),
+    [
+        ({"state": "opening", "reason": None, "sentence": None}, Health.OPENING, ""),
+        (
+            {"state": "lost", "reason": "lost", "sentence": "it is gone; plug it in"},
+            Health.LOST,
+            "it is gone; plug it in",
+        ),
+        ({"state": "lost", "reason": "deadline", "sentence": "it is silent; look"}, Health.LOST, "it is silent; look"),
+        ({"state": "lost", "reason": "permission", "sentence": "no; join"}, Health.FAULT, "no; join"),
+        ({"state": "lost", "reason": "fault", "sentence": "nonsense; mend"}, Health.FAULT, "nonsense; mend"),
+        # A daemon that was started before an update:
+        ({"state": "lost", "fault": "the board is gone; plug it in"}, Health.LOST, "the board is gone; plug it in"),
+        ({"state": "opening", "fault": None}, Health.OPENING, ""),
+    ],
 )
-def test_each_address_of_inputs_is_told_by_itself(state: str, fault: str | None, health: Health):
-    board = Device("inputs", "modbus-2", "modbus+tcp://10.0.0.7?fire=0", ("fire",))
-    of_board = {"id": "modbus-2", "url": board.url, "wires": ["fire"], "state": state, "fault": fault}
-    wired, told = as_the_daemon_says([WIRED, board], {**STATUS, "inputs": [*STATUS["inputs"], of_board]})
-    assert (wired.health, told.health, told.note) == (Health.WELL, health, fault or "")
+def test_each_address_of_inputs_is_told_by_itself(told: dict[str, str | None], health: Health, note: str):
+    device = Device("inputs", "modbus-2", "modbus+tcp://10.0.0.7?fire=0", ("fire",))
+    of_board = {"id": "modbus-2", "url": device.url, "wires": ["fire"], **told}
+    wired, board = as_the_daemon_says([WIRED, device], {**STATUS, "inputs": [*STATUS["inputs"], of_board]})
+    assert (wired.health, board.health, board.note) == (Health.WELL, health, note)
 
 
 @pytest.mark.parametrize("health", Health)

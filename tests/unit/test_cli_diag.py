@@ -97,6 +97,9 @@ def test_an_event_is_one_line_with_its_reason():
     assert event_line(out, pictured).endswith("level-1  pictures /s/a-4-1.jpg /s/a-4-2.jpg  2.2 ms")
     refused = {"seq": 6, "at": "2026-01-01T00:00:02.000Z", "kind": "COMMAND_REFUSED", "reason": "COMMAND_EXPIRED"}
     assert event_line(out, refused).endswith("COMMAND_REFUSED       COMMAND_EXPIRED")
+    done = {"seq": 7, "at": "2026-01-01T00:00:02.000Z", "kind": "COMMAND_EXECUTED", "credential": "5b" * 16}
+    assert event_line(out, done).endswith(f"COMMAND_EXECUTED      command {'5b' * 16}")
+    assert event_line(out, {**refused, "credential": "5b" * 16}).endswith(f"COMMAND_EXPIRED  command {'5b' * 16}")
     card = {**GRANTED, "credential": "00000000004d0001"}
     assert event_line(out, card).endswith("level-1  enrolled 00000000004d0001  2.2 ms")
 

@@ -62,7 +62,7 @@ def test_a_group_without_a_command_shows_its_help(group: tuple[str, ...], capsys
 
 
 def test_an_unknown_command_names_the_nearest_one(capsys: pytest.CaptureFixture[str]):
-    ran = run_here(capsys, "walet")
+    ran = run_here(capsys, "walett")
     assert ran.code == ExitCode.UNUSABLE
     assert "Did you mean 'wallet'?" in ran.err
     assert "see: doorward --help" in ran.err

@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sync.answers import MAX_STATUS_LISTS, parse_versions, refuse
-from sync.ports import Reason, UplinkError, Versions
+from sync.answers import parse_versions, refuse
+from sync.ports import Reason, UplinkError
+from wire.versions import MAX_STATUS_LISTS, Versions
 
 
 def refusal(status: int, body: bytes, retry_after: str | None = None) -> UplinkError:
@@ -24,6 +25,8 @@ def refusal(status: int, body: bytes, retry_after: str | None = None) -> UplinkE
         (409, "SEQUENCE_GAP", Reason.SEQUENCE_GAP),
         (409, "CHAIN_BROKEN", Reason.CHAIN_BROKEN),
         (409, "EPOCH_CLOSED", Reason.EPOCH_CLOSED),
+        (409, "EPOCH_UNEXPECTED", Reason.QUARANTINED),
+        (409, "DEVICE_QUARANTINED", Reason.QUARANTINED),
         (401, "DEVICE_CERTIFICATE_REQUIRED", Reason.NOT_ENROLLED),
         (403, "DEVICE_CERTIFICATE_UNKNOWN", Reason.NOT_ENROLLED),
         (403, "DEVICE_REVOKED", Reason.NOT_ENROLLED),

@@ -46,6 +46,11 @@ def test_runs_grow_with_success_to_five_hundred():
     assert limits == [100, 200, 400, 500]
 
 
+@pytest.mark.parametrize(("bearable", "events"), [(100, 100), (399, 399), (400, 400), (500, 400)])
+def test_a_run_is_no_longer_than_the_way_bears(bearable: int, events: int):
+    assert Outbox(400).next_run(Marks(durable=0, backed_up=0, last=900), bearable=bearable) == Run(0, events)
+
+
 @pytest.mark.parametrize(("limit", "after"), [(500, 250), (250, 125), (125, 100), (100, 100)])
 def test_runs_shrink_with_failure_to_a_hundred(limit: int, after: int):
     assert Outbox(limit).failed().limit == after

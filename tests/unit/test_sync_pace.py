@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from sync.pace import LONG_WAIT_S, POLL_ROUNDS, POLL_S, PullPace
 
 
@@ -53,3 +55,10 @@ def test_after_a_long_question_that_ran_its_time_the_next_follows_at_once():
 
 def test_a_cloud_that_answers_long_questions_early_with_nothing_is_not_asked_more_often():
     assert PullPace(quick_left=0).pause_s(asked_s=25, changed=False, elapsed_s=5.0) == 20.0
+
+
+@pytest.mark.parametrize(("quick_left", "cut"), [(0, 0), (0, 1), (1, 0), (5, 2)])
+def test_a_hurried_question_is_quick_and_forgets_nothing_of_the_network(quick_left: int, cut: int):
+    hurried = PullPace(quick_left, cut).hurried()
+    assert (hurried.wait_s, hurried.cut) == (0, cut)
+    assert hurried.quick_left == max(1, quick_left)

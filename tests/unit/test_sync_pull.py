@@ -7,13 +7,19 @@ from dataclasses import replace
 
 import pytest
 
-from sync.pace import LONG_WAIT_S
-from sync.ports import Reason, UplinkError, Versions
+from sync.loop import LoopHealth
+from sync.pace import LONG_WAIT_S, POLL_S, PullPace
+from sync.ports import Direction, Reason, UplinkError
+from sync.pull import PullLoop
 from tests.support.door_materials import MemoryMaterials
 from tests.support.peer_cloud import signer, trusted
 from tests.support.sync_bench import Bench
-from wire.messages import DEVICE_ROSTER, DEVICE_TRUST
+from tests.support.virtual_time import StandingSurroundings
+from tests.support.waiting import until
+from wire.command_list import MAX_COMMANDS
+from wire.messages import DEVICE_COMMANDS, DEVICE_ROSTER, DEVICE_TRUST
 from wire.names import KeyPurpose
+from wire.versions import Versions
 
 
 @pytest.fixture
@@ -144,6 +150,29 @@ async def test_a_change_is_learned_while_the_question_waits(bench: Bench):
     assert bench.materials.versions().status == {0: 2}
 
 
+@pytest.mark.parametrize(("news", "crowds"), [("revocation", 1), ("command", 0)])
+async def test_what_ends_a_long_question_may_be_new_to_a_crowd_but_for_a_command(bench: Bench, news: str, crowds: int):
+    told: list[bool] = []
+    pull = PullLoop(
+        bench.materials,
+        bench.uplink,
+        bench.surroundings,
+        LoopHealth(Direction.PULL, bench.surroundings, bench.listener),
+        lambda: told.append(True),
+    )
+    await pull.step()
+    assert bench.materials.versions().status == {0: 1}
+    assert told == []
+    if news == "revocation":
+        bench.cloud.revoke(0, 9)
+    else:
+        bench.cloud.order(7)
+    before = bench.materials.versions()
+    await pull.step()
+    assert bench.materials.versions() != before
+    assert len(told) == crowds
+
+
 async def test_questions_wait_long_once_the_first_is_answered(bench: Bench):
     asked: list[int] = []
 
@@ -261,3 +290,149 @@ async def test_a_refused_roster_leaves_the_old_one_and_is_told(bench: Bench):
     status = await bench.engine.status()
     assert status.pull.last_error_reason is Reason.MATERIAL_REFUSED
     assert "roster" in (status.pull.last_error or "")
+
+
+# --- commands --------------------------------------------------------------------------------------------------
+
+
+async def test_commands_come_after_trust_and_before_what_nobody_waits_for(bench: Bench):
+    bench.cloud.order(7, 9)
+    await bench.engine.pull.step()
+    assert bench.materials.accepted == ["trust 1", "commands 9", "status 0:1", "policy 1"]
+    assert bench.materials.commands == [b"command 7", b"command 9"]
+
+
+async def test_a_command_is_fetched_once_and_what_follows_it_by_its_counter(bench: Bench):
+    bench.cloud.order(7)
+    await bench.engine.pull.step()
+    await bench.engine.pull.step()
+    bench.cloud.order(8)
+    await bench.engine.pull.step()
+    assert bench.materials.commands == [b"command 7", b"command 8"]
+    assert [held.commands for held, _ in bench.cloud.asked] == [0, 7, 7]
+
+
+async def test_more_commands_than_a_list_holds_come_in_the_next_round(bench: Bench):
+    bench.cloud.order(*range(1, MAX_COMMANDS + 3))
+    assert await bench.engine.pull.step() == 0
+    assert len(bench.materials.commands) == MAX_COMMANDS
+    await bench.engine.pull.step()
+    assert bench.materials.commands == [b"command %d" % counter for counter in range(1, MAX_COMMANDS + 3)]
+
+
+async def test_commands_that_hold_no_more_are_no_fault_and_make_the_door_ask_for_nothing(bench: Bench):
+    bench.cloud.order(7)
+    await bench.engine.pull.step()
+    bench.cloud.commands.clear()
+    bench.materials.accepted.clear()
+    await bench.engine.pull.step()
+    assert (bench.materials.accepted, bench.materials.versions().commands) == ([], 7)
+    assert (await bench.engine.status()).pull.failures == 0
+
+
+async def test_a_command_is_learned_while_the_question_waits(bench: Bench):
+    await bench.engine.pull.step()
+    await bench.engine.pull.step()
+    waiting = asyncio.create_task(bench.engine.pull.step())
+    await asyncio.sleep(0)
+    bench.cloud.order(7)
+    async with asyncio.timeout(10):
+        await waiting
+    assert bench.materials.commands == [b"command 7"]
+
+
+async def test_what_is_no_list_of_commands_is_told_and_lets_the_others_come(bench: Bench):
+    class Lying(type(bench.uplink)):  # type: ignore[misc]
+        async def fetch(self, path: str, **rest: object) -> object:
+            found = await super().fetch(path, **rest)
+            return replace(found, data=b"no list") if path == DEVICE_COMMANDS else found
+
+    bench.uplink = Lying(bench.cloud)
+    bench.restarted()
+    bench.cloud.order(7)
+    await bench.engine.pull.step()
+    assert bench.materials.accepted == ["trust 1", "status 0:1", "policy 1"]
+    assert bench.materials.commands == []
+    status = await bench.engine.status()
+    assert status.pull.last_error_reason is Reason.MATERIAL_REFUSED
+    assert "list of commands" in (status.pull.last_error or "")
+
+
+# --- asking at once --------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def standing() -> Bench:
+    """A door and its cloud for whom no time passes: what waits goes on only when it is told to."""
+    made = Bench()
+    made.surroundings = made.cloud._surroundings = StandingSurroundings()
+    made.restarted()
+    return made
+
+
+async def asked(bench: Bench, times: int) -> list[float]:
+    """Wait until the cloud was asked so often; gives how long each question would wait."""
+    await until(lambda: len(bench.cloud.asked) >= times)
+    return [wait_s for _, wait_s in bench.cloud.asked]
+
+
+async def test_a_long_question_is_given_up_for_a_quick_one(standing: Bench):
+    pulling = asyncio.create_task(standing.engine.pull.run())
+    assert await asked(standing, 2) == [0, LONG_WAIT_S]
+    standing.engine.refresh()
+    assert await asked(standing, 4) == [0, LONG_WAIT_S, 0, LONG_WAIT_S]
+    assert (await standing.engine.status()).pull.failures == 0
+    pulling.cancel()
+
+
+async def test_a_door_that_waits_after_a_fault_asks_at_once(standing: Bench):
+    standing.uplink.down = True
+    pulling = asyncio.create_task(standing.engine.pull.run())
+    surroundings = standing.surroundings
+    assert isinstance(surroundings, StandingSurroundings)
+    await until(lambda: len(surroundings.waits_s) == 1)
+    standing.uplink.down = False
+    standing.engine.refresh()
+    assert (await asked(standing, 2))[0] == 0
+    assert standing.materials.versions().policy == 1
+    pulling.cancel()
+
+
+async def test_a_door_that_polls_asks_at_once_and_polls_on(standing: Bench):
+    await standing.engine.pull.step()
+    standing.engine.pull._pace = PullPace(quick_left=5, cut=2)
+    surroundings = standing.surroundings
+    assert isinstance(surroundings, StandingSurroundings)
+    pulling = asyncio.create_task(standing.engine.pull.run())
+    await until(lambda: surroundings.waits_s == [POLL_S])
+    standing.cloud.publish_policy()
+    standing.engine.refresh()
+    await until(lambda: surroundings.waits_s == [POLL_S, POLL_S])
+    assert standing.materials.versions().policy == 2
+    pulling.cancel()
+
+
+async def test_an_order_to_ask_that_comes_with_an_answer_is_followed_after_it(bench: Bench):
+    """As a command does it: it is fetched in a round, and orders the next one."""
+
+    class Ordering(MemoryMaterials):
+        async def accept_commands(self, data: bytes) -> None:
+            await super().accept_commands(data)
+            bench.engine.refresh()
+
+    bench.materials = Ordering(bench.cloud.root.public_key)
+    bench.restarted()
+    await bench.engine.pull.step()
+    bench.cloud.order(7)
+    await bench.engine.pull.step()
+    await bench.engine.pull.step()
+    assert [wait_s for _, wait_s in bench.cloud.asked] == [0, LONG_WAIT_S, 0]
+
+
+async def test_a_loop_that_is_ended_ends_its_question(standing: Bench):
+    pulling = asyncio.create_task(standing.engine.pull.run())
+    await asked(standing, 2)
+    pulling.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await pulling
+    assert len(asyncio.all_tasks()) == 1

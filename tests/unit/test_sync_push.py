@@ -7,9 +7,10 @@ import asyncio
 import pytest
 
 from sync.ports import Direction, Reason
-from sync.push import PROBE_S
-from tests.support.memory_uplink import Fault
+from sync.push import CROWD_FIRST_S, CROWD_LAST_S, PROBE_S, UNHEARD_S
+from tests.support.memory_uplink import Fault, MemoryUplink
 from tests.support.sync_bench import Bench
+from tests.support.virtual_time import StandingSurroundings
 from tests.support.waiting import until
 
 
@@ -29,6 +30,16 @@ async def test_a_backlog_goes_in_growing_runs(bench: Bench):
     bench.journal.write(1_000)
     await bench.push_until_quiet(steps=10)
     assert bench.cloud.requests == [(1, 100), (101, 300), (301, 700), (701, 1_000)]
+
+
+async def test_a_backlog_goes_in_runs_that_the_way_bears(bench: Bench):
+    bench.journal.write(700)
+    bench.uplink.bearable_events = 100
+    await bench.engine.push.step()
+    await bench.engine.push.step()
+    bench.uplink.bearable_events = 500
+    await bench.push_until_quiet(steps=10)
+    assert bench.cloud.requests == [(1, 100), (101, 200), (201, 600), (601, 700)]
 
 
 async def test_a_quiet_door_waits_to_be_woken(bench: Bench):
@@ -67,6 +78,56 @@ async def test_a_busy_cloud_is_left_alone_for_as_long_as_it_asks(bench: Bench):
     bench.journal.write()
     bench.uplink.faults = [Fault.BUSY]
     assert (await bench.engine.push.step()).seconds == 5.5
+
+
+@pytest.mark.parametrize(
+    ("fault", "doubted"),
+    [(Fault.NONE, 0), (Fault.BUSY, 1), (Fault.FALSE_GAP, 1), (Fault.GARBAGE, 1), (Fault.FORGED_KEY, 1)],
+)
+@pytest.mark.parametrize("direct", [False, True])
+async def test_what_a_broker_refuses_or_forges_is_doubted(bench: Bench, fault: Fault, doubted: int, direct: bool):  # noqa: FBT001
+    bench.journal.write(3)
+    await bench.engine.push.step()
+    bench.uplink.doubted, bench.uplink.direct = 0, direct
+    bench.journal.write(3)
+    bench.uplink.faults = [fault]
+    await bench.engine.push.step()
+    assert bench.uplink.doubted == (0 if direct else doubted)
+
+
+class ByBroker(MemoryUplink):
+    """A way on which the cloud itself answers only what follows a doubt."""
+
+    async def send_batch(self, data: bytes) -> bytes:
+        self.direct, self.doubted = self.doubted > 0, 0
+        return await super().send_batch(data)
+
+
+async def test_the_cloud_itself_is_heard_first_and_every_quarter_of_an_hour(bench: Bench):
+    """However busy the door is: behind a broker nobody else tells the time, or that the cloud was restored."""
+    uplink = ByBroker(bench.cloud)
+    push, direct = bench.restarted(uplink).push, []
+    for _ in range(32):
+        bench.journal.write(1)
+        await push.step()
+        direct.append(uplink.direct)
+        bench.surroundings.pass_s(60.0)
+    assert direct == [True, *[False] * 14, True, *[False] * 14, True, False]
+    assert len(bench.listener.times) == 3
+
+
+async def test_a_cloud_that_is_not_reached_itself_keeps_no_broker_from_taking_events(bench: Bench):
+    bench.journal.write(1)
+    bench.uplink.faults = [Fault.BATCH_LOST]
+    await bench.engine.push.step()
+    assert bench.uplink.doubted == 1
+    bench.uplink.direct = False
+    await bench.engine.push.step()
+    assert (bench.uplink.doubted, bench.journal.durable, bench.listener.times) == (1, 1, [])
+    bench.surroundings.pass_s(UNHEARD_S)
+    bench.journal.write(1)
+    await bench.engine.push.step()
+    assert bench.uplink.doubted == 2
 
 
 async def test_a_cloud_that_was_restored_gets_everything_again(bench: Bench):
@@ -193,6 +254,14 @@ async def test_an_acknowledgement_brings_the_time_with_the_round_trip_as_uncerta
     assert bench.listener.times == [(bench.surroundings.wall_ms(), 0)]
 
 
+async def test_what_a_broker_brings_tells_no_time(bench: Bench):
+    """It could repeat an acknowledgement that the cloud signed long ago, and set a door's clock back so."""
+    bench.journal.write(1)
+    bench.uplink.direct = False
+    await bench.engine.push.step()
+    assert (bench.journal.durable, bench.listener.times) == (1, [])
+
+
 async def test_an_old_acknowledgement_brings_no_time(bench: Bench):
     bench.journal.write(1)
     await bench.engine.push.step()
@@ -213,6 +282,27 @@ async def test_a_loop_that_runs_sends_when_woken_and_asks_when_it_was_quiet_for_
         running.cancel()
     assert bench.cloud.requests[:3] == [(1, 1)] * 3
     assert PROBE_S in bench.surroundings.slept_s
+
+
+async def test_in_a_crowd_the_next_batch_waits_and_those_after_it_do_not():
+    bench = Bench()
+    bench.surroundings = surroundings = StandingSurroundings()  # but for whoever sleeps
+    await bench.trusting()
+    push = bench.restarted().push
+    running = asyncio.create_task(push.run())
+    try:
+        await until(lambda: surroundings.waits_s == [PROBE_S])
+        push.crowd()
+        bench.journal.write(1)
+        bench.engine.wake()
+        await until(lambda: bench.cloud.requests == [(1, 1)])
+        bench.journal.write(1)
+        bench.engine.wake()
+        await until(lambda: bench.cloud.requests == [(1, 1), (2, 2)])
+    finally:
+        running.cancel()
+    (held_back_s,) = [slept_s for slept_s in surroundings.slept_s if slept_s]
+    assert CROWD_FIRST_S <= held_back_s <= CROWD_LAST_S
 
 
 async def test_a_fault_and_its_end_are_noted_once(bench: Bench):
