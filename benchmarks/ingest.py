@@ -48,7 +48,7 @@ def run(*, doors: int = DOORS, batches: int = BATCHES) -> Iterable[Result]:
     state.chmod(0o711)
     try:
         with _service(state) as (api, devices):
-            load = _load(state, api, devices, doors=doors, batches=batches)
+            loaded = load(state, api, devices, doors=doors, batches=batches)
             floor, rows = asyncio.run(_floor(state))
     finally:
         shutil.rmtree(state, ignore_errors=True)
@@ -56,20 +56,26 @@ def run(*, doors: int = DOORS, batches: int = BATCHES) -> Iterable[Result]:
     if rows != sent:
         message = f"{sent} events were acknowledged, {rows} are stored"
         raise AssertionError(message)
-    value = load["events"] / load["elapsed_s"]
-    cuts = statistics.quantiles(load["latencies_ms"], n=100)
-    yield Result(
-        name="ingest",
+    note = f"{_NOTE}; other programs used {loaded['others']:.0%} of the processors meanwhile"
+    yield figure("ingest", loaded, floor, must=_MUST, note=note)
+
+
+def figure(name: str, loaded: dict[str, Any], floor: float, *, must: str, note: str) -> Result:
+    """Make the figure of what `load` gives; `floor` in events a second."""
+    value = loaded["events"] / loaded["elapsed_s"]
+    cuts = statistics.quantiles(loaded["latencies_ms"], n=100)
+    return Result(
+        name=name,
         value=round(value),
         unit="events/s",
         floor=round(floor),
         ratio=round(value / floor, 3),
-        n=load["events"],
+        n=loaded["events"],
         p50=round(cuts[49], 2),
         p95=round(cuts[94], 2),
         p99=round(cuts[98], 2),
-        must=_MUST,
-        note=f"{_NOTE}; other programs used {load['others']:.0%} of the processors meanwhile",
+        must=must,
+        note=note,
     )
 
 
@@ -111,8 +117,12 @@ def _addresses(state: Path, process: subprocess.Popen[bytes]) -> tuple[str, str]
     raise AssertionError(message)
 
 
-def _load(state: Path, api: str, devices: str, *, doors: int, batches: int) -> dict[str, Any]:
+def load(
+    state: Path, api: str, devices: str, *, doors: int = DOORS, batches: int = BATCHES, broker: str = ""
+) -> dict[str, Any]:
+    """Let doors send batches to a service, over HTTPS or through a broker; gives what `ingest_load.py` tells."""
     command = [sys.executable, "-m", "benchmarks.ingest_load", "--state", str(state), "--api", api]
+    command += ["--broker", broker] if broker else []
     command += ["--devices", devices, "--doors", str(doors), "--batches", str(batches)]
     command += ["--warm-up", str(WARM_UP), "--size", str(SIZE), "--patience-s", str(PATIENCE_S)]
     done = subprocess.run(command, cwd=_ROOT, stdout=subprocess.PIPE, timeout=_LOAD_S, check=True)  # noqa: S603 - as above

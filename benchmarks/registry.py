@@ -28,6 +28,7 @@ BENCHMARKS: Final[dict[str, Callable[..., Iterable[Result]]]] = {
     "roster-delta": partial(_run, "roster", "change"),
     "policy": partial(_run, "policy", "run"),
     "ingest": partial(_run, "ingest", "run"),
+    "sync": partial(_run, "sync", "run"),
     "camera": partial(_run, "camera", "run"),
     "daemon-idle-cpu": partial(_run, "camera", "idle"),
     "daemon-start": partial(_run, "start", "run"),

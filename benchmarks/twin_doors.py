@@ -11,6 +11,8 @@ import ssl
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
 
 import httpx
 from cryptography import x509
@@ -21,9 +23,10 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from wire.batch import EPOCH_BYTES, seal_batch
 from wire.event import CHAIN_START, Event, chain_hash, encode_event
 from wire.keys import P256Signer
-from wire.messages import DEVICE_EVENTS, EST_CACERTS, EST_CLAIM_USER, EST_ENROL, decode_claim_code
-from wire.names import Assurance, ClockState, DeviceId, DoorId, EventKind, Step
+from wire.messages import DEVICE_EVENTS, EST_CACERTS, EST_CLAIM_USER, EST_ENROL, MEDIA_COSE, decode_claim_code
+from wire.names import Assurance, ClockState, DeviceId, DoorId, EventKind, Step, Tenant
 
+BENCH: Final = Tenant("bench")
 _ENROLLING = 4
 _DEADLINE_S = 60.0
 
@@ -49,19 +52,26 @@ class TwinDoor:
             context.load_cert_chain(file.name)
         return context
 
-    def requests(self, *, batches: int, size: int, now_ms: int) -> Iterator[bytes]:
-        """Give whole HTTP requests, each with one signed batch, in order."""
+    def files(self, folder: Path) -> tuple[Path, Path, Path]:
+        """Write certificate, key and CA into a folder of their own; gives the three paths."""
+        folder.mkdir(mode=0o700)
+        certificate, key, ca = (folder / name for name in ("certificate.pem", "key.pem", "ca.pem"))
+        certificate.write_bytes(self.certificate.public_bytes(Encoding.PEM))
+        key.write_bytes(self.key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+        ca.write_bytes(self.ca.public_bytes(Encoding.PEM))
+        return certificate, key, ca
+
+    def batches(self, *, count: int, size: int, now_ms: int) -> Iterator[bytes]:
+        """Give signed batches of one journal, in order."""
         signer, epoch, prev, seq = P256Signer(self.key), secrets.token_bytes(EPOCH_BYTES), CHAIN_START, 0
-        for _ in range(batches):
+        for _ in range(count):
             events = []
             for _ in range(size):
                 seq += 1
                 events.append(self._event(seq, prev, now_ms))
                 prev = chain_hash(events[-1])
             first = seq - size + 1
-            body = seal_batch(device=self.device, epoch=epoch, first=first, events=events, signer=signer)
-            head = f"POST {DEVICE_EVENTS} HTTP/1.1\r\nhost: localhost\r\ncontent-length: {len(body)}\r\n"
-            yield f"{head}content-type: application/cose\r\n\r\n".encode() + body
+            yield seal_batch(device=self.device, epoch=epoch, first=first, events=events, signer=signer)
 
     def _event(self, seq: int, prev: bytes, now_ms: int) -> bytes:
         """Make an event with every field that a granted tap fills."""
@@ -91,12 +101,18 @@ class TwinDoor:
         return encode_event(event)
 
 
+def request(batch: bytes) -> bytes:
+    """Give the whole HTTP request that carries a batch."""
+    head = f"POST {DEVICE_EVENTS} HTTP/1.1\r\nhost: localhost\r\ncontent-length: {len(batch)}\r\n"
+    return f"{head}content-type: {MEDIA_COSE}\r\n\r\n".encode() + batch
+
+
 async def enrol_doors(*, api_url: str, device_url: str, token: str, count: int) -> list[TwinDoor]:
     """Make an institution with so many doors, and enrol a device at each."""
     turn = asyncio.Semaphore(_ENROLLING)
     headers = {"authorization": f"Bearer {token}"}
     async with httpx.AsyncClient(base_url=api_url, headers=headers, timeout=_DEADLINE_S) as api:
-        await _post(api, "/api/v1/institutions", {"id": "bench", "name": "Bench", "timezone": "UTC"})
+        await _post(api, "/api/v1/institutions", {"id": BENCH, "name": "Bench", "timezone": "UTC"})
 
         async def one(number: int) -> TwinDoor:
             async with turn:
@@ -108,8 +124,8 @@ async def enrol_doors(*, api_url: str, device_url: str, token: str, count: int) 
 
 
 async def _enrol(api: httpx.AsyncClient, device_url: str, door: str) -> TwinDoor:
-    await _post(api, "/api/v1/institutions/bench/doors", {"id": door, "site": "campus"})
-    claim = await _post(api, f"/api/v1/institutions/bench/doors/{door}/claims", None)
+    await _post(api, f"/api/v1/institutions/{BENCH}/doors", {"id": door, "site": "campus"})
+    claim = await _post(api, f"/api/v1/institutions/{BENCH}/doors/{door}/claims", None)
     secret, _ = decode_claim_code(claim["claimCode"])
     key = ec.generate_private_key(ec.SECP256R1())
     csr = x509.CertificateSigningRequestBuilder().subject_name(x509.Name([])).sign(key, hashes.SHA256())
