@@ -237,7 +237,7 @@ class Controller:
             self.feed(GrantFailed(effect.grant))
         else:  # the core refuses what comes too late
             self.feed(GrantDurable(effect.grant, journaled.seq))
-            self._loop.call_soon(self._tell, journaled)  # the lock first: nobody at the door waits for a log line
+            self._tell_soon(journaled)
 
     # --- commands and PINs ---------------------------------------------------------------------------------
 
@@ -252,7 +252,7 @@ class Controller:
         journaled = self._result(done)
         if journaled is not None:
             self._take(CommandDurable(effect.command, journaled.seq), written)
-            self._tell(journaled)
+            self._tell_soon(journaled)
 
     def _check(self, question: CheckPin) -> None:
         if self._pins.full():
@@ -285,7 +285,7 @@ class Controller:
     def _recorded(self, done: asyncio.Future[Journaled]) -> None:
         journaled = self._result(done)
         if journaled is not None:
-            self._tell(journaled)
+            self._tell_soon(journaled)
 
     def _result(self, done: asyncio.Future[Journaled]) -> Journaled | None:
         if done.cancelled():
@@ -297,6 +297,10 @@ class Controller:
             raise error
         self._storage_fault(str(error))
         return None
+
+    def _tell_soon(self, journaled: Journaled) -> None:
+        # The lock first: nobody at the door waits for a log line. All alike: those of one commit are told in order.
+        self._loop.call_soon(self._tell, journaled)
 
     def _tell(self, journaled: Journaled) -> None:
         event = journaled.event

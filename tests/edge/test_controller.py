@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 import time
 from typing import TYPE_CHECKING
 
@@ -12,6 +13,7 @@ from edge.controller import LATE_COMMIT_S, SLOW_COMMIT_S
 from edge.core.credential import Medium, Presentation
 from edge.core.door_state import InputLine, LineState
 from edge.core.effects import Feedback
+from edge.core.state import Noted
 from edge.core.tap import LineChanged, Tap
 from tests.support.rig import READER, Rig, running_rig
 from tests.support.waiting import until
@@ -107,6 +109,21 @@ async def test_a_refused_write_denies_and_is_journaled_when_the_disk_is_back(rig
     rig.tap(index=2)
     await rig.next_event(EventKind.ACCESS_GRANTED)
     await rig.next_event(EventKind.STORAGE_RESTORED)
+
+
+async def test_what_is_committed_together_is_told_in_its_order(rig: Rig):
+    free = threading.Event()
+    busy = asyncio.create_task(rig.store._call(lambda _database: free.wait(10)))
+    try:
+        await asyncio.sleep(0)  # the task above comes first
+        rig.tap()
+        rig.controller.feed(Noted(EventKind.READER_LOST))
+    finally:
+        free.set()
+    assert await busy
+    told = [await asyncio.wait_for(rig.events.get(), 10) for _ in range(2)]
+    assert [each.event.kind for each in told] == [EventKind.ACCESS_GRANTED, EventKind.READER_LOST]
+    assert [each.seq for each in told] == [1, 2]
 
 
 async def test_a_broken_display_holds_nobody_up(rig: Rig):
