@@ -1,7 +1,7 @@
 """The two listening sockets and the HTTP servers behind them.
 
 Invariant: the peer certificate comes from the TLS connection itself; what a connection has not yet sent is bounded in
-size, and in time without progress.
+size, and in time without progress; so is the number of connections that one certificate holds.
 Must not: install signal handlers; `cloud/server.py` decides when to stop.
 """
 
@@ -24,21 +24,52 @@ from cloud.settings import Address, CloudSettings
 UNREAD_S: Final = 30.0
 """How long a peer may take nothing of what is sent to it; then the system ends the connection (TCP_USER_TIMEOUT).
 A slow line goes on, since whatever the peer acknowledges counts."""
+MOST_CONNECTIONS: Final = 16
+"""How many connections one client certificate may hold; a door holds up to 8. One more ends the oldest rather than be
+refused: a door that changes networks leaves behind connections that it cannot end."""
+MOST_NAMELESS: Final = 1000
+"""How many connections without a client certificate, which is all that enrolment is, may be open together."""
 _BACKLOG: Final = 2048
 _KEEP_ALIVE_S: Final = 420
 """Longer than a door keeps a connection that rests (360 s), so that no request meets its end."""
+
+
+class Crowd:
+    """The open connections of each client certificate, and of those without one, the oldest first."""
+
+    def __init__(self) -> None:
+        self._open: dict[PeerCertificate | None, dict[asyncio.Transport, None]] = {}
+
+    def enter(self, peer: PeerCertificate | None, connection: asyncio.Transport) -> None:
+        """Count a connection; end the oldest of its certificate when it is one too many."""
+        held = self._open.setdefault(peer, {})
+        if len(held) == (MOST_NAMELESS if peer is None else MOST_CONNECTIONS):
+            oldest = next(iter(held))
+            del held[oldest]
+            oldest.abort()
+        held[connection] = None
+
+    def leave(self, peer: PeerCertificate | None, connection: asyncio.Transport) -> None:
+        """Forget a connection that ended."""
+        held = self._open.get(peer, {})
+        held.pop(connection, None)
+        if not held:
+            self._open.pop(peer, None)
 
 
 class ListenerConfig(Config):
     """uvicorn's configuration, with a limit for connections that never ask (uvicorn limits only later pauses)."""
 
     first_request_s: float = 30.0
+    crowd: Crowd | None = None
+    """None where no device connects: for the API, which a proxy stands before."""
 
 
 class PeerCertificateProtocol(HttpToolsProtocol):
     """uvicorn's HTTP protocol, with the peer certificate in every request's scope."""
 
     _peer: PeerCertificate | None = None
+    _crowd: Crowd | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Take the certificate once the TLS handshake is over."""
@@ -51,6 +82,15 @@ class PeerCertificateProtocol(HttpToolsProtocol):
         if isinstance(self.config, ListenerConfig):
             limit_s = self.config.first_request_s
             self.timeout_keep_alive_task = self.loop.call_later(limit_s, self.timeout_keep_alive_handler)
+            self._crowd = self.config.crowd
+        if self._crowd is not None:
+            self._crowd.enter(self._peer, transport)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Leave the crowd."""
+        if self._crowd is not None:
+            self._crowd.leave(self._peer, self.transport)
+        super().connection_lost(exc)
 
     def on_message_begin(self) -> None:
         """Put the certificate into the scope of the request that begins."""
@@ -127,6 +167,7 @@ def make_server(entry: Entry, settings: CloudSettings, *, context: ssl.SSLContex
     config.first_request_s = settings.first_request_s
     config.load()
     config.ssl = context
+    config.crowd = None if context is None else Crowd()
     return QuietServer(config)
 
 

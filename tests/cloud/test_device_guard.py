@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import ssl
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -19,6 +20,7 @@ from cloud.devices.authority import open_authority
 from cloud.devices.guard import CACHE_S, DeviceGuard, DeviceIdentity, PeerCertificate
 from cloud.devices.last_seen import LastSeen
 from cloud.errors import CloudError, Reason
+from cloud.listeners import MOST_CONNECTIONS
 from cloud.problems import describe
 from tests.support.clouds import Device, RunningCloud, certificate_in, certificate_request, enrol, trusting
 from tests.support.halted import halted
@@ -123,6 +125,27 @@ async def test_the_listener_s_own_certificate_is_no_device_s(cloud: RunningCloud
     async with httpx.AsyncClient(base_url=device.url, verify=context) as client:
         with pytest.raises((httpx.ReadError, httpx.ConnectError)):
             await client.get(DEVICE_BOOTSTRAP)
+
+
+async def test_a_certificate_holds_a_bounded_number_of_connections(cloud: RunningCloud):
+    device, other = await cloud.enrolled("crowd-school"), await cloud.enrolled("quiet-school")
+    url = httpx.URL(device.url)
+    async with contextlib.AsyncExitStack() as stack:
+        quiet = await stack.enter_async_context(other.client())
+        assert (await quiet.get(DEVICE_BOOTSTRAP)).status_code == 200
+        rests: list[asyncio.Task[bytes]] = []
+        for _ in range(MOST_CONNECTIONS + 2):
+            reader, writer = await asyncio.open_connection(url.host, url.port, ssl=device.context())
+            stack.callback(writer.close)
+            request = f"GET {DEVICE_BOOTSTRAP} HTTP/1.1\r\nHost: {url.host}\r\n\r\n"
+            writer.write(request.encode())
+            async with asyncio.timeout(DEADLINE_S):
+                assert (await reader.readuntil(b"\r\n")).startswith(b"HTTP/1.1 200 ")
+            rests.append(asyncio.create_task(reader.read()))
+        await until(lambda: all(rest.done() for rest in rests[:2]))
+        assert not any(rest.done() for rest in rests[2:]), "the newest go on"
+        assert (await quiet.get(DEVICE_BOOTSTRAP)).status_code == 200, "another door's connection goes on"
+    await asyncio.gather(*rests, return_exceptions=True)
 
 
 async def test_old_tls_is_refused(cloud: RunningCloud):

@@ -86,13 +86,17 @@ class Device:
 
     def client(self) -> httpx.AsyncClient:
         """Talk with the client certificate."""
+        return httpx.AsyncClient(base_url=self.url, verify=self.context(), timeout=DEADLINE_S)
+
+    def context(self) -> ssl.SSLContext:
+        """Make a TLS context that shows the client certificate."""
         context = trusting(self.ca)
         with tempfile.NamedTemporaryFile() as file:
             file.write(self.key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
             file.write(self.certificate.public_bytes(Encoding.PEM))
             file.flush()
             context.load_cert_chain(file.name)
-        return httpx.AsyncClient(base_url=self.url, verify=context, timeout=DEADLINE_S)
+        return context
 
 
 @asynccontextmanager
