@@ -8,7 +8,7 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from edge.clock import SimulatedClock
+from edge.clock import SimulatedClock, monotonic_ms
 from edge.controller import Controller
 from edge.core.credential import Medium, Presentation
 from edge.core.tap import Noted, State, Tap
@@ -18,6 +18,7 @@ from edge.materials import Materials, read_root
 from edge.store import Store
 from firmware_adapters.simulated import SimulatedLock
 from tests.support.tenant import TenantKeys, p256, present
+from tests.support.waiting import until
 from wire.names import DeviceId, DoorId, EventKind, PassKind
 from wire.settings import DoorSettings
 
@@ -50,7 +51,12 @@ class RunningDoor:
         return present(self.keys.issue(holder, index=index, kind=kind), holder, at_s=int(time.time()))
 
     async def tap(self, index: int = 1, *, kind: PassKind = PassKind.STANDARD) -> Journaled:
-        """Present a fresh code and give the decision."""
+        """Present a fresh code, in a millisecond that has seen nothing else, and give the decision.
+
+        A replay tells by the millisecond to which input an event belongs.
+        """
+        before_ms = monotonic_ms()
+        await until(lambda: monotonic_ms() > before_ms)
         self.show(self.code(index, kind=kind))
         return await self.decided()
 
