@@ -17,17 +17,18 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+from contextlib import ExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
+from urllib.parse import urlsplit
 
 from benchmarks import ingest
 from benchmarks.result import Result
 from doorward.api import CloudApi, connect
 from doorward.fleet.campus import Campus, enrol_fleet, open_campus
-from doorward.fleet.crew import Orders, open_crew
+from doorward.fleet.crew import Crew, Orders, open_crew
 from doorward.fleet.people import draw_visit
 from doorward.fleet.run import share_out
 from doorward.fleet.uplink import Way
@@ -49,8 +50,10 @@ _BACKLOG: Final = 250_000
 _BACKLOG_DOORS: Final = 250
 _STARTS_PER_S: Final = 60.0
 _COST_EVENTS: Final = 400
-_IDLE_S: Final = 60.0
+_IDLE_S: Final = 300.0
+"""What a door does at the longest intervals, every five minutes, is in it once."""
 _IDLE_DOORS: Final = 20
+_SUFFIX: Final = {Way.HTTPS: "", Way.MQTT: "-mqtt"}
 _START_S: Final = 120.0
 _POLL_S: Final = 0.1
 _SESSIONS_S: Final = 10.0
@@ -73,7 +76,8 @@ def run(*, sizes: Sequence[int] = SIZES, backlog: int = _BACKLOG) -> Iterable[Re
         yield _own_client(service, campus.first(_OWN_DOORS))
         for way in Way:
             yield _catch_up(service, campus.first(_BACKLOG_DOORS), backlog, floor.value, way)
-        yield from asyncio.run(_costs(service, campus))
+        for way in Way:
+            yield from asyncio.run(_costs(service, campus, way))
 
 
 @dataclass(frozen=True, slots=True)
@@ -273,7 +277,7 @@ def _catch_up(service: Service, campus: Campus, backlog: int, floor: float, way:
     seconds = max(each["ended_s"] for each in told) - min(each["began_s"] for each in told)
     value = events / seconds
     return Result(
-        name="sync-catch-up" if way is Way.HTTPS else f"sync-catch-up-{way.value}",
+        name=f"sync-catch-up{_SUFFIX[way]}",
         value=round(value),
         unit="events/s",
         floor=round(floor),
@@ -303,25 +307,36 @@ class _Line:
         return sum(each.up.passed + each.down.passed for each in self._connections)
 
 
-async def _costs(service: Service, campus: Campus) -> list[Result]:
+async def _costs(service: Service, campus: Campus, way: Way) -> list[Result]:
     """Measure what an event costs a door that sends each at once, and what an hour costs in which nothing happens."""
-    host, _, port = service.device_url.removeprefix("https://").rpartition(":")
     line = _Line()
-    async with tcp_proxy(host, int(port)) as proxy:
-        proxy.greet = line.greet
-        orders = Orders(url=proxy.url)
-        async with open_crew(campus.first(1), orders) as crew:
-            await crew.ready()
-            await crew.drained()
-            each = await _one_by_one(next(iter(crew.doors.values())), line)
-        async with open_crew(campus.first(_IDLE_DOORS), orders) as crew:
-            await crew.ready()
-            await crew.drained()
-            idle = await _idle(line)
+    async with tcp_proxy(*_place(service.device_url)) as cloud, tcp_proxy(*_place(service.broker)) as broker:
+        cloud.greet = broker.greet = line.greet
+        orders = Orders(url=cloud.url, way=way, broker=f"mqtts://127.0.0.1:{broker.port}")
+        async with _quiet_crew(campus.first(1), orders) as crew:
+            each = await _one_by_one(next(iter(crew.doors.values())), line, way)
+        async with _quiet_crew(campus.first(_IDLE_DOORS), orders):
+            idle = await _idle(line, way)
     return [*each, *idle]
 
 
-async def _one_by_one(door: Any, line: _Line) -> list[Result]:  # noqa: ANN401 - a FleetDoor
+def _place(url: str) -> tuple[str, int]:
+    found = urlsplit(url)
+    return str(found.hostname), int(found.port or 0)
+
+
+@asynccontextmanager
+async def _quiet_crew(campus: Campus, orders: Orders) -> AsyncIterator[Crew]:
+    """Run doors that have brought up what there is, with a session at the broker if that is their way."""
+    async with open_crew(campus, orders) as crew:
+        await crew.ready()
+        if orders.way is Way.MQTT:
+            await asyncio.sleep(_SESSIONS_S)
+        await crew.drained()
+        yield crew
+
+
+async def _one_by_one(door: Any, line: _Line, way: Way) -> list[Result]:  # noqa: ANN401 - a FleetDoor
     chance = random.Random(1)  # noqa: S311 - a load that is the same each time
     began_bytes, began_cpu_s, began = line.total_bytes(), time.process_time(), door.journal.last
     while door.journal.last - began < _COST_EVENTS:
@@ -334,21 +349,21 @@ async def _one_by_one(door: Any, line: _Line) -> list[Result]:  # noqa: ANN401 -
     note = "each event its own batch, signed, sent, its acknowledgement verified; the proxy that counts is in it"
     size = (line.total_bytes() - began_bytes) / events
     return [
-        _plain("sync-door-cpu", cpu_us, "us/event", n=events, note=note),
-        _plain("sync-door-bytes", size, "bytes/event", n=events, note="both directions, with TLS and HTTP"),
+        _plain(f"sync-door-cpu{_SUFFIX[way]}", cpu_us, "us/event", n=events, note=note),
+        _plain(f"sync-door-bytes{_SUFFIX[way]}", size, "bytes/event", n=events, note="both directions, with TLS"),
     ]
 
 
-async def _idle(line: _Line) -> list[Result]:
+async def _idle(line: _Line, way: Way) -> list[Result]:
     began_bytes, began_cpu_s = line.total_bytes(), time.process_time()
     await asyncio.sleep(_IDLE_S)
     doors_hours = _IDLE_DOORS * _IDLE_S / 3600
     size = (line.total_bytes() - began_bytes) / doors_hours
     cpu_s = (time.process_time() - began_cpu_s) / doors_hours
-    note = f"{_IDLE_DOORS} doors for {_IDLE_S:.0f} s, to which nothing happens: a long question every 25 s"
+    note = f"{_IDLE_DOORS} doors for {_IDLE_S:.0f} s, to which nothing happens"
     return [
-        _plain("sync-idle-bytes", size / 1000, "kB/hour", n=_IDLE_DOORS, note=note),
-        _plain("sync-idle-cpu", cpu_s, "s/hour", n=_IDLE_DOORS, note=note),
+        _plain(f"sync-idle-bytes{_SUFFIX[way]}", size / 1000, "kB/hour", n=_IDLE_DOORS, note=note),
+        _plain(f"sync-idle-cpu{_SUFFIX[way]}", cpu_s, "s/hour", n=_IDLE_DOORS, note=note),
     ]
 
 

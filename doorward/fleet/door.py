@@ -8,14 +8,17 @@ import asyncio
 import json
 import random
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, field
 from functools import partial
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Final
 
 from doorward.fleet.journal import DoorRecord, FleetJournal
 from doorward.fleet.materials import FleetMaterials, Shared
 from doorward.fleet.people import Ending, Granted, Refused, Visit
+from edge.telemetry import Pace, Times, worth_telling
 from sync.backoff import Backoff
 from sync.engine import SyncEngine
 from sync.ports import Fetched, Notice, Reason, Surroundings, Uplink, UplinkError
@@ -23,9 +26,10 @@ from wire.codec import decode
 from wire.command import Command, open_command
 from wire.errors import WireError
 from wire.event import Event
+from wire.health import DeviceHealth, DeviceKind, DeviceState, Health, Way, encode_health
 from wire.keys import P256Signer, PublicKey, parse_key
 from wire.messages import DEVICE_BOOTSTRAP
-from wire.names import Action, Assurance, ClockState, DeviceId, DoorId, EventKind, Step, Tenant
+from wire.names import Action, Assurance, ClockState, DeviceId, DoorId, DoorMode, EventKind, Step, Tenant
 from wire.names import Reason as Denial
 from wire.trust import TrustedKey
 
@@ -33,6 +37,11 @@ _MAX_BOOTSTRAP_BYTES: Final = 4096
 _MAX_ROOT_BYTES: Final = 256
 _EPOCH_BYTES: Final = 8
 READER: Final = "qr-1"
+_SOFTWARE: Final = f"{version('doorward')} simulated"
+_DEVICES: Final = (
+    DeviceHealth("lock", DeviceKind.LOCK, DeviceState.WORKING),
+    DeviceHealth(READER, DeviceKind.READER, DeviceState.WORKING),
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,6 +54,7 @@ class DoorParts:
         uplink: closed by `FleetDoor.run`.
         session: keeps the session with a broker while it runs; None without one.
         by_broker: tells whether batches go through the broker now.
+        times: how often it reports its health.
         journal_file: where its journal goes on; None where the process's life is enough.
         chance: decides its epoch; seeded for a run that can be repeated.
     """
@@ -59,6 +69,7 @@ class DoorParts:
     chance: random.Random
     session: Callable[[], Awaitable[None]] | None = None
     by_broker: Callable[[], bool] = bool
+    times: Times = field(default_factory=Times)
     journal_file: Path | None = None
     access_point: str = "entry"
 
@@ -110,6 +121,7 @@ class FleetDoor:
             self.ready.set()
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(self._engine.run())
+                tasks.create_task(self._report())
                 if self.parts.session is not None:
                     tasks.create_task(_keep(self.parts.session))
         finally:
@@ -241,6 +253,40 @@ class FleetDoor:
             return Denial.COMMAND_REPLAYED
         expired = self.parts.surroundings.wall_ms() >= command.expires_at_s * 1000
         return Denial.COMMAND_EXPIRED if expired else None
+
+    async def _report(self) -> None:
+        """Report health as often as real doors do; a report that is lost costs nothing."""
+        surroundings, times = self.parts.surroundings, self.parts.times
+        started_s = surroundings.monotonic_ms() / 1000
+        pace = Pace(started_s + times.least_s, times)
+        while True:
+            await surroundings.sleep(times.look_s)
+            now_s = surroundings.monotonic_ms() / 1000
+            health = await self._health(uptime_s=int(now_s - started_s))
+            if pace.look(now_s, worth_telling(health)):
+                with suppress(UplinkError):
+                    await self.parts.uplink.report(encode_health(health))
+                pace.told(now_s, worth_telling(health), surroundings.fraction())
+
+    async def _health(self, *, uptime_s: int) -> Health:
+        marks = await self.journal.marks()
+        policy = self.materials.policy
+        return Health(
+            at_ms=self.parts.surroundings.wall_ms(),
+            software=_SOFTWARE,
+            uptime_s=uptime_s,
+            clock=ClockState.TRUSTED,
+            uncertainty_ms=0,
+            mode=DoorMode.LOCKED if policy is None else policy.settings.mode,
+            epoch=self.journal.epoch,
+            last=marks.last,
+            durable=marks.durable,
+            backed_up=marks.backed_up,
+            versions=self.materials.versions(),
+            devices=_DEVICES,
+            way=Way.MQTT if self.parts.by_broker() else Way.HTTPS,
+            metrics={},
+        )
 
     async def _bootstrap(self) -> PublicKey:
         """Ask who we are and which root key to pin, until there is an answer, as a door does that is set up."""

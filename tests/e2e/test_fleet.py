@@ -21,6 +21,7 @@ from doorward.api import connect
 from doorward.errors import CliError, ExitCode
 from doorward.fleet.audit import audit
 from doorward.fleet.campus import enrol_fleet, open_campus
+from doorward.fleet.crew import Orders, open_crew
 from tests.support.clouds import LOOPBACK, reachable_folder, running_cloud
 from tests.support.commands import DEADLINE_S, PROGRAM, Ran, run_program
 from tests.support.mosquitto import HOST, running_mosquitto
@@ -229,3 +230,25 @@ async def test_batches_through_a_broker_are_counted(tmp_path: Path):
     assert told["way"] == "mqtt"
     assert told["batches_by_broker"] > 0
     assert told["batches_by_broker"] + told["batches_over_https"] == told["batches"]
+
+
+async def test_doors_report_their_health_as_real_ones_do(cloud: Served, tmp_path: Path):
+    with connect(url=None, token_file=None, state=cloud.state) as api:
+        campus = enrol_fleet(api, cloud.device_url, open_campus(tmp_path / "fleet"), 2, lambda *_: None)
+
+        async def devices() -> list[dict[str, Any]]:
+            found = await asyncio.to_thread(api.get, "institutions", campus.tenant, "devices")
+            listed: list[dict[str, Any]] = found["data"]
+            return listed
+
+        async with open_crew(campus, Orders(url=cloud.device_url)) as crew, asyncio.timeout(DEADLINE_S):
+            await crew.ready()
+            await crew.drained()
+            told = await devices()
+            while not all(each["report"] for each in told):
+                await asyncio.sleep(0.2)
+                told = await devices()
+    assert [each["status"] for each in told] == ["online"] * 2
+    assert all(each["firmware"]["version"].endswith(" simulated") for each in told)
+    epochs = [(each["report"]["epoch"], each["report"]["mode"]) for each in told]
+    assert epochs == [(crew.doors[each["door"]].journal.epoch.hex(), "locked") for each in told]
