@@ -32,8 +32,8 @@ if TYPE_CHECKING:
     from tests.faults.system import System
 
 _EVENTS: Final = 20
-_FLOOD: Final = 48
-"""Batches of one device at a time; the cloud takes eight."""
+_FLOOD: Final = 12
+"""Batches of one device at a time; the cloud takes eight, on 16 connections with those of the door itself."""
 _GATHER_S: Final = 0.4
 _HOUR_MS: Final = 3_600_000
 _JUMPS_MS: Final = (_HOUR_MS, -_HOUR_MS, 30 * 24 * _HOUR_MS, -30 * 24 * _HOUR_MS, -120_000, 120_000)
