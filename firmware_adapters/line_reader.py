@@ -16,6 +16,8 @@ from firmware_adapters.pacing import ReopenPacing
 
 # A rotating pass is 640 characters at most (docs/spec/presentation.md); room for a scanner's prefix, no more.
 MAX_LINE_BYTES = 1024
+# After a silence, the bytes that came while this process stood still are looked for: they wait already.
+LOOK_S = 0.005
 
 
 class LineReader:
@@ -99,13 +101,21 @@ class LineReader:
 
     async def _read(self, link: ByteLink, framer: LineFramer) -> list[bytes]:
         """Wait for bytes; without a limit between lines, for `idle_s` within one."""
-        try:
-            async with asyncio.timeout(self._idle_s if framer.unfinished else None):
-                data = await link.read()
-        except TimeoutError:
+        data = await self._heard(link, self._idle_s if framer.unfinished else None)
+        if data is None:  # time passed; whether in silence is not known yet: a machine that is busy may not have looked
+            data = await self._heard(link, LOOK_S)
+        if data is None:
             return framer.flush()
         self._pacing.succeeded()
         return framer.feed(data)
+
+    async def _heard(self, link: ByteLink, within_s: float | None) -> bytes | None:
+        """Give the bytes that come in a time, None when there are none."""
+        try:
+            async with asyncio.timeout(within_s):
+                return await link.read()
+        except TimeoutError:
+            return None
 
     async def _drop_link(self) -> None:
         self._opened.clear()

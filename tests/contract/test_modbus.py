@@ -60,7 +60,7 @@ async def test_a_relay_that_does_not_answer_is_told_and_secured_when_it_does(boa
         await lock.release()
     assert caught.value.reason is Reason.LOST
     assert board.relay(3)  # its contacts stay as they were
-    board.start(board.port)
+    board.start()
     await until(lambda: not board.relay(3))
     await lock.aclose()
 
@@ -88,7 +88,7 @@ async def test_inputs_that_do_not_answer_are_told_and_watched_again(board: Board
     with pytest.raises(InputsError) as caught:
         await anext(changes)
     assert caught.value.reason is Reason.LOST
-    board.start(board.port)
+    board.start()
     states = {change.line: change.state for change in [await anext(again) for again in [inputs.changes()] * 3]}
     assert states[InputLine.CONTACT] is LineState.INACTIVE
     await inputs.aclose()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import signal
 import time
@@ -252,10 +253,18 @@ async def test_noise_on_the_line_costs_nothing_but_time(bench: OsdpBench):
         for _ in range(20):
             bench.line.say(os.urandom(64))
             await asyncio.sleep(0)
-    await _reopened(bench)
-    async with listening(bench.reader) as listener:
-        bench.present(b"CLEAR")
-        assert await listener.next_payload() == bench.read_as(b"CLEAR")
+    assert await _read_at_last(bench, b"CLEAR") == bench.read_as(b"CLEAR")
+
+
+async def _read_at_last(bench: OsdpBench, payload: bytes) -> bytes:
+    """Read a card as people do, who hold it again: the line may be lost while it lies there, by noise of before."""
+    async with asyncio.timeout(DEADLINE_S):
+        while True:
+            await _reopened(bench)
+            with contextlib.suppress(ReaderLost):
+                async with listening(bench.reader) as listener:
+                    bench.present(payload)
+                    return await listener.next_payload()
 
 
 async def test_the_worker_that_hangs_is_replaced_and_the_daemon_goes_on(bench: OsdpBench):

@@ -201,6 +201,29 @@ async def test_a_reader_works_on_any_link():
     assert bytes(second.written) == b"\x07"
 
 
+class PausedLink(MemoryLink):
+    """A link within whose first code the process stands still for longer than a silence; the rest comes meanwhile."""
+
+    reads = 0
+
+    async def read(self) -> bytes:
+        loop = asyncio.get_running_loop()
+        self.reads += 1
+        if self.reads == 2:
+            over_s = loop.time() + 0.06
+            while loop.time() < over_s:
+                pass
+            loop.call_soon(self._chunks.put_nowait, b"VE\n")  # as from a port: in the turn in which the time is over
+        return await super().read()
+
+
+async def test_a_code_is_whole_although_the_machine_stood_still_within_it():
+    link = PausedLink()
+    async with listening(_memory_reader(link)) as listener:
+        await link.feed(b"FI")
+        assert await listener.next_payload() == b"FIVE"
+
+
 async def test_closing_while_the_port_is_being_opened_frees_it():
     link, may_open = MemoryLink(), asyncio.Event()
 

@@ -77,18 +77,18 @@ async def test_egress_does_not_wait_for_the_disk(rig: Rig):
 async def test_a_slow_commit_shows_wait_and_is_carried_out_when_durable(rig: Rig):
     rig.store.held = asyncio.Event()
     rig.tap()
-    assert await rig.next_feedback() is Feedback.WAIT
+    assert await rig.next_shown() is Feedback.WAIT
     assert not rig.relay() or all(line["action"] != "energise" for line in rig.relay())
     rig.store.held.set()
-    assert await rig.next_feedback() is Feedback.GRANTED
+    assert await rig.next_shown() is Feedback.GRANTED
     assert SLOW_COMMIT_S < LATE_COMMIT_S
 
 
 async def test_a_commit_that_is_too_late_is_refused_and_alarmed_and_never_unlocks(rig: Rig):
     held = rig.store.held = asyncio.Event()
     rig.tap()
-    assert await rig.next_feedback() is Feedback.WAIT
-    assert await rig.next_feedback() is Feedback.TRY_AGAIN
+    assert await rig.next_shown() is Feedback.WAIT
+    assert await rig.next_shown() is Feedback.TRY_AGAIN
     rig.store.held = None
     held.set()
     late = await rig.next_event(EventKind.ACCESS_GRANTED)

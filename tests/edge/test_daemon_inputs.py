@@ -97,7 +97,7 @@ async def test_a_board_dies_and_comes_back_while_the_other_wires_go_on(door: Doo
         await door.seen(kind="EGRESS", after=lost["seq"])
         await door.wire("contact closed")
         await door.seen(kind="DOOR_CLOSED", after=lost["seq"])
-        board.start(board.port)
+        board.start()
         await door.seen(kind="INPUTS_RESTORED", reader=BOARD)
         await line_is(door, "fire", "inactive")
         assert await states(door) == {"simulated-1": "open", BOARD: "open"}
@@ -138,7 +138,7 @@ async def test_a_board_that_is_not_there_at_the_start_keeps_no_door_from_working
         await door.seen(kind="INPUTS_LOST", reader=BOARD)
         await door.wire("rex press")
         await door.seen(kind="EGRESS")
-        board.start(board.port)
+        board.start()
         await door.seen(kind="INPUTS_RESTORED", reader=BOARD)
 
 

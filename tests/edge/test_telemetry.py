@@ -237,7 +237,7 @@ async def test_a_disk_that_hangs_costs_a_report_its_metrics_and_no_second_thread
     made = telemetry(rig, cloud, replace(observed(rig), measure=hang), hasty)
     try:
         async with reporting(made):
-            await until(lambda: len(cloud.reports) >= 3)
+            await until(lambda: bool(begun) and len(cloud.reports) >= 3)
     finally:
         hanging.set()
     assert (cloud.reports[2].metrics, begun) == ({}, [1])

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from firmware_adapters.catalogue import open_inputs, open_lock
+from tests.support.ports import take_port
 from tests.support.waiting import DEADLINE_S
 from tests.support.wires import DOOR
 
@@ -34,14 +35,17 @@ class Board:
         self._ends: list[int] = []
         self._link = folder / "ttyRS485"
         self._serial = serial
+        # Kept while the board is off: else somebody else's connection may get it before its supply is back.
+        self._taken = None if serial else take_port()
+        self.port = "0" if self._taken is None else str(self._taken.getsockname()[1])
         for place in range(8):
             # Inputs read 1 while their circuit is closed: contact and fire are, the exit button is not.
             self.set(place, int(place in {0, 2}))
         self.start()
 
-    def start(self, port: str = "0") -> None:
+    def start(self) -> None:
         """Power the board."""
-        place = self._line() if self._serial else port
+        place = self._line() if self._serial else self.port
         (self.folder / "ready").unlink(missing_ok=True)
         self._process = subprocess.Popen([sys.executable, str(_BOARD), str(self.folder), place])
         ready = threading.Event()
@@ -49,7 +53,6 @@ class Board:
         while not (self.folder / "ready").exists():
             ready.wait(0.01)
             assert time.monotonic() < give_up_s
-        self.port = (self.folder / "ready").read_text()
         self.base = f"modbus://{self._link}?baud=115200&" if self._serial else f"modbus+tcp://127.0.0.1:{self.port}?"
 
     def stop(self) -> None:
@@ -67,6 +70,8 @@ class Board:
 
     def dispose(self) -> None:
         self.stop()
+        if self._taken is not None:
+            self._taken.close()
         for end in self._ends:
             os.close(end)
 

@@ -1,7 +1,7 @@
 """A relay and I/O board in a process of its own: `python tests/support/modbus_board.py FOLDER PORT|DEVICE`.
 
-Its terminals are files in FOLDER: di0, di1 … are its inputs (the digit 0 or 1), co0, co1 … its relays. PORT 0 takes a
-free TCP port; the file `ready` then holds its number.
+Its terminals are files in FOLDER: di0, di1 … are its inputs (the digit 0 or 1), co0, co1 … its relays. The file `ready`
+appears once it answers.
 """
 
 from __future__ import annotations
@@ -53,14 +53,11 @@ async def main(folder: str, place: str) -> None:
     if place.isdigit():
         tcp = ModbusTcpServer(device(Path(folder)), address=("127.0.0.1", int(place)))
         await tcp.serve_forever(background=True)
-        assert isinstance(tcp.transport, asyncio.Server)
-        port = tcp.transport.sockets[0].getsockname()[1]
-        (Path(folder) / ".ready").write_text(str(port))
-        (Path(folder) / ".ready").replace(Path(folder) / "ready")
-        await asyncio.Event().wait()
-    serial = ModbusSerialServer(device(Path(folder)), framer=FramerType.RTU, port=place, baudrate=115_200)
-    (Path(folder) / "ready").write_text("0")
-    await serial.serve_forever()
+    else:
+        serial = ModbusSerialServer(device(Path(folder)), framer=FramerType.RTU, port=place, baudrate=115_200)
+        await serial.serve_forever(background=True)
+    (Path(folder) / "ready").touch()
+    await asyncio.Event().wait()
 
 
 if __name__ == "__main__":

@@ -144,6 +144,12 @@ class Rig:
                     return journaled
 
     async def next_feedback(self) -> Feedback:
+        """Give what is shown next, but for being told to wait: a disk that has much to do may take that long."""
+        while (feedback := await self.next_shown()) is Feedback.WAIT:
+            pass
+        return feedback
+
+    async def next_shown(self) -> Feedback:
         async with asyncio.timeout(10):
             return await self.reader.shown.get()
 
