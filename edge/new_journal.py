@@ -59,6 +59,7 @@ def begin_new_journal(folder: Path, identity: Identity, *, new_epoch: bytes) -> 
         database, aside = open_database(path, identity, new_epoch=new_epoch)
         try:
             if aside is not None:
+                _make_durable(path, like=aside)
                 return NewJournal(epoch=new_epoch, kept=aside, damaged=True)
             return _begin(database, path, new_epoch)
         except sqlite3.Error as error:

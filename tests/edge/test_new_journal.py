@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -112,6 +113,30 @@ def test_a_damaged_journal_is_kept_as_it_is(tmp_path: Path):
     database = opened(tmp_path)
     assert database.epoch == NEW
     database.close()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file away")
+@pytest.mark.parametrize("damaged", [False, True])
+def test_what_root_has_made_belongs_to_the_doors_user(tmp_path: Path, *, damaged: bool):
+    if damaged:
+        (tmp_path / "journal.db").write_bytes(b"no database" * 1_000)
+    else:
+        lived(tmp_path, 3, durable=1)
+    for path in (tmp_path, tmp_path / "journal.db"):
+        os.chown(path, 12_345, 12_346)
+    begin_new_journal(tmp_path, IDENTITY, new_epoch=NEW)
+    owners = {file.name: (file.stat().st_uid, file.stat().st_gid) for file in tmp_path.iterdir()}
+    assert set(owners.values()) == {(12_345, 12_346)}, owners
+
+
+def test_a_link_in_the_place_of_the_lock_is_not_followed(tmp_path: Path):
+    lived(tmp_path, 2, durable=1)
+    other = tmp_path / "other"
+    other.write_text("kept")
+    (tmp_path / "daemon.lock").symlink_to(other)
+    with pytest.raises(OSError, match=r"daemon\.lock"):
+        begin_new_journal(tmp_path, IDENTITY, new_epoch=NEW)
+    assert other.read_text() == "kept"
 
 
 def test_without_a_journal_there_is_nothing_to_begin_anew(tmp_path: Path):
