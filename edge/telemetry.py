@@ -171,7 +171,8 @@ class Telemetry:
     async def gather(self) -> Health:
         """Put a report together, without the metrics."""
         seen, now = self._observed, self._observed.clock.now()
-        failed = await self._read_marks()
+        unreadable = await self._read_marks()
+        failed = unreadable or seen.controller.storage_failed  # a full disk still tells what it holds
         state = seen.controller.state
         alarms = state.door.alarms | ({EventKind.STORAGE_FAULT} if failed else set())
         if settings_of(state).maintenance:

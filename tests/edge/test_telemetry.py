@@ -139,6 +139,19 @@ async def test_a_disk_that_does_not_answer_is_an_alarm_and_the_marks_read_last_s
     assert (told.alarms, told.last) == ((EventKind.STORAGE_FAULT,), before)
 
 
+async def test_a_disk_that_takes_no_event_is_an_alarm_until_it_takes_one(rig: Rig, cloud: Cloud):
+    made = telemetry(rig, cloud)
+    connection = rig.store._database._connection
+    connection.execute("PRAGMA query_only = 1")
+    rig.controller.feed(Noted(EventKind.STARTED))
+    await until(lambda: rig.controller.storage_failed)
+    assert (await made.gather()).alarms == (EventKind.STORAGE_FAULT,)
+    connection.execute("PRAGMA query_only = 0")
+    rig.controller.feed(Noted(EventKind.STARTED))
+    await rig.next_event(EventKind.STORAGE_RESTORED)
+    assert (await made.gather()).alarms == ()
+
+
 async def test_a_door_in_maintenance_says_so_until_it_ends(rig: Rig, cloud: Cloud):
     made = telemetry(rig, cloud)
     for maintenance, told in ((True, (EventKind.MAINTENANCE_STARTED,)), (False, ())):
