@@ -75,8 +75,12 @@ def _begin(database: Database, path: Path, new_epoch: bytes) -> NewJournal:
     draft = path.with_name(path.name + _DRAFT)
     draft.unlink(missing_ok=True)
     draft.touch(mode=0o600)
-    database.copy_to(draft)
-    _make_durable(draft, like=path)
+    try:
+        database.copy_to(draft)
+        _make_durable(draft, like=path)
+    except (sqlite3.Error, OSError):
+        draft.unlink(missing_ok=True)  # on a full disk the daemon could write no event, and let nobody in
+        raise
     draft.rename(kept)
     _sync(path.parent)
     database.begin_journal(new_epoch)

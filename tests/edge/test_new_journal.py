@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import sqlite3
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -151,6 +152,21 @@ def test_a_copy_that_cannot_be_written_changes_nothing(tmp_path: Path):
     (tmp_path / "journal.db.new-journal").mkdir()  # something that no copy can be written to
     with pytest.raises(OSError, match=r"new-journal"):
         begin_new_journal(tmp_path, IDENTITY, new_epoch=NEW)
+    database = opened(tmp_path)
+    assert (database.epoch, [data for _, data in database.events_after(0, 9)]) == (OLD, events)
+    database.close()
+
+
+def test_a_copy_that_the_disk_has_no_room_for_takes_no_room(tmp_path: Path):
+    events = lived(tmp_path, 3, durable=1)
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, ((tmp_path / "journal.db").stat().st_size - 4096, hard))
+    try:
+        with pytest.raises(StoreError, match="nothing was changed"):
+            begin_new_journal(tmp_path, IDENTITY, new_epoch=NEW)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert {file.name for file in tmp_path.iterdir()} == {"journal.db", "daemon.lock"}
     database = opened(tmp_path)
     assert (database.epoch, [data for _, data in database.events_after(0, 9)]) == (OLD, events)
     database.close()
