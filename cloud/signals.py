@@ -1,6 +1,6 @@
-"""Ctrl-C and SIGTERM as an event.
+"""Ctrl-C and SIGTERM as an event, or SIGTERM as Ctrl-C.
 
-Invariant: outside the main thread nothing happens, and afterwards the loop is as before.
+Invariant: outside the main thread nothing happens, and afterwards loop and process are as before.
 Must not: end anything itself.
 """
 
@@ -25,3 +25,17 @@ def stopped_by_signals(stopping: asyncio.Event) -> Iterator[None]:
     finally:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.remove_signal_handler(number)
+
+
+@contextmanager
+def sigterm_as_ctrl_c() -> Iterator[None]:
+    """Let SIGTERM end what the block runs as Ctrl-C does, so that it cleans up; nothing outside the main thread."""
+    try:
+        before = signal.signal(signal.SIGTERM, lambda _number, _frame: signal.raise_signal(signal.SIGINT))
+    except ValueError:
+        yield
+        return
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)

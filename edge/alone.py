@@ -5,6 +5,7 @@ Must not: wait; whoever comes second is told who has it.
 """
 
 import fcntl
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,7 +21,13 @@ def alone(folder: Path) -> Iterator[None]:
         StoreError: BUSY, another daemon has it: two writers would break the journal's chain.
         OSError: the folder cannot be used.
     """
-    with (folder / "daemon.lock").open("w") as file:
+    # No link is followed: the folder is the daemon's own, and root, who comes here too, may write everywhere.
+    flags = os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW
+    with os.fdopen(os.open(folder / "daemon.lock", flags, 0o600), "w") as file:
+        if os.geteuid() == 0:
+            # The daemon could not open a file of root's, and would not start any more.
+            owner = folder.stat()
+            os.fchown(file.fileno(), owner.st_uid, owner.st_gid)
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:

@@ -119,6 +119,7 @@ class Controller:
     Attributes:
         lines: what each wire that was ever heard of said last.
         fed: how many inputs were taken.
+        storage_failed: the journal took no event, and none since.
     """
 
     def __init__(
@@ -146,7 +147,7 @@ class Controller:
         self._pins: asyncio.Queue[CheckPin] = asyncio.Queue(MAX_WAITING)
         self._feedback = {name: asyncio.Queue[Feedback](FEEDBACKS) for name in readers}
         self._timer: asyncio.TimerHandle | None = None
-        self._storage_failed = False
+        self.storage_failed = False
         self._recorder = Recorder(store)
         self.lines: dict[InputLine, LineSaid] = {}
         self.fed = 0
@@ -317,14 +318,14 @@ class Controller:
         else:
             _log.info("event", seq=journaled.seq, kind=event.kind.name, reader=event.reader)
         self._journaled(journaled)
-        if self._storage_failed and event.kind is not EventKind.STORAGE_FAULT:
-            self._storage_failed = False
+        if self.storage_failed and event.kind is not EventKind.STORAGE_FAULT:
+            self.storage_failed = False
             self.feed(Noted(EventKind.STORAGE_RESTORED))
 
     def _storage_fault(self, sentence: str) -> None:
         _log.error("storage_fault", sentence=sentence)
-        if not self._storage_failed:
-            self._storage_failed = True
+        if not self.storage_failed:
+            self.storage_failed = True
             self.feed(Noted(EventKind.STORAGE_FAULT))
 
     # --- time, lock, feedback ------------------------------------------------------------------------------

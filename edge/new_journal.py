@@ -59,6 +59,7 @@ def begin_new_journal(folder: Path, identity: Identity, *, new_epoch: bytes) -> 
         database, aside = open_database(path, identity, new_epoch=new_epoch)
         try:
             if aside is not None:
+                _make_durable(path, like=aside)
                 return NewJournal(epoch=new_epoch, kept=aside, damaged=True)
             return _begin(database, path, new_epoch)
         except sqlite3.Error as error:
@@ -74,8 +75,12 @@ def _begin(database: Database, path: Path, new_epoch: bytes) -> NewJournal:
     draft = path.with_name(path.name + _DRAFT)
     draft.unlink(missing_ok=True)
     draft.touch(mode=0o600)
-    database.copy_to(draft)
-    _make_durable(draft, like=path)
+    try:
+        database.copy_to(draft)
+        _make_durable(draft, like=path)
+    except (sqlite3.Error, OSError):
+        draft.unlink(missing_ok=True)  # on a full disk the daemon could write no event, and let nobody in
+        raise
     draft.rename(kept)
     _sync(path.parent)
     database.begin_journal(new_epoch)

@@ -16,6 +16,7 @@ from edge.attend import Attended, AttendedInputs
 from edge.attend import DeviceState as Attention
 from edge.clock import Clock, monotonic_ms
 from edge.controller import Controller
+from edge.core.outcome import settings_of
 from edge.ports import Camera, Display, PortError, Reader, Reason
 from edge.report import Json, rfc3339
 from edge.store import Store, StoreError
@@ -170,9 +171,12 @@ class Telemetry:
     async def gather(self) -> Health:
         """Put a report together, without the metrics."""
         seen, now = self._observed, self._observed.clock.now()
-        failed = await self._read_marks()
+        unreadable = await self._read_marks()
+        failed = unreadable or seen.controller.storage_failed  # a full disk still tells what it holds
         state = seen.controller.state
         alarms = state.door.alarms | ({EventKind.STORAGE_FAULT} if failed else set())
+        if settings_of(state).maintenance:
+            alarms |= {EventKind.MAINTENANCE_STARTED}
         last, durable, backed_up = self._marks
         return Health(
             at_ms=now.wall_ms,

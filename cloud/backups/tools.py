@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
-from urllib.parse import unquote, urlsplit, urlunsplit
+from urllib.parse import unquote, unquote_plus, urlsplit
 
 from cloud.cluster.programs import Places
 from cloud.errors import CloudError, Reason
@@ -101,11 +101,23 @@ def _version(program: Path) -> int | None:
 def _without_password(url: str) -> tuple[str, dict[str, str]]:
     """Split an address into what may stand on a command line and what may not."""
     parts = urlsplit(url)
-    if parts.password is None:
+    options = parts.query.split("&")
+    # As the cloud reads it: "+" is a space there, the last option counts, and a password before the "@" counts more.
+    found = [unquote_plus(option.partition("=")[2]) for option in options if _is_password(option)]
+    parts = parts._replace(query="&".join(option for option in options if not _is_password(option)))
+    if parts.password is not None:
+        found.append(unquote(parts.password))
+        user, _, place = parts.netloc.rpartition("@")
+        parts = parts._replace(netloc=f"{user.partition(':')[0]}@{place}")
+    if not found:
         return url, {}
-    user, _, place = parts.netloc.rpartition("@")
-    place = f"{user.partition(':')[0]}@{place}"
-    return urlunsplit(parts._replace(netloc=place)), {"PGPASSWORD": unquote(parts.password)}
+    # urlunsplit would write "postgresql:/events" where no host is named, which libpq does not read.
+    query = f"?{parts.query}" if parts.query else ""
+    return f"{parts.scheme}://{parts.netloc}{parts.path}{query}", {"PGPASSWORD": found[-1]}
+
+
+def _is_password(option: str) -> bool:
+    return unquote_plus(option.partition("=")[0]) == "password"
 
 
 async def _run(command: Sequence[str], environment: dict[str, str], reason: Reason) -> None:

@@ -44,6 +44,9 @@ ASK_S: Final = 5.0
 """How long a server waits for us (`authorization.timeout` in its configuration)."""
 _QUEUE: Final = "callout"
 _LOOK_UP_S: Final = 2.0
+_AWAY_S: Final = 2.0
+"""For so long a database that did not answer in time is not asked again: with 1,000 doors waiting in line for it, each
+answer would come later than the server waits for it."""
 _MAX_IN_WORK: Final = 64
 _MAX_WAITING: Final = 1024
 _POOL_SIZE: Final = 4
@@ -159,8 +162,13 @@ class CallOut:
 
 def look_up_in(pool: Pool) -> LookUp:
     """Make the question to the database, which has a short deadline."""
+    loop = asyncio.get_running_loop()
+    asked_again_s = loop.time()
 
     async def look_up(fingerprint: bytes) -> KnownDevice | Lookup:
+        nonlocal asked_again_s
+        if loop.time() < asked_again_s:
+            return Lookup.AWAY
         try:
             async with asyncio.timeout(_LOOK_UP_S):
                 row = await pool.fetchrow(
@@ -169,6 +177,8 @@ def look_up_in(pool: Pool) -> LookUp:
                     fingerprint,
                 )
         except (*AWAY, asyncpg.PostgresError) as error:  # TimeoutError is an OSError
+            if isinstance(error, TimeoutError):
+                asked_again_s = loop.time() + _AWAY_S
             _LOG.warning("callout_database_away", error=type(error).__name__)
             return Lookup.AWAY
         if row is None:
@@ -228,13 +238,19 @@ async def _end(stop: asyncio.Event, client: Client) -> None:
 @asynccontextmanager
 async def _database(url: str) -> AsyncIterator[Pool]:
     """Hold connections that are opened when they are needed: the database may be away now."""
+    pool = await asyncpg.create_pool(
+        url, min_size=0, max_size=_POOL_SIZE, timeout=_LOOK_UP_S, command_timeout=_LOOK_UP_S
+    )
     try:
-        pool = await asyncpg.create_pool(
-            url, min_size=0, max_size=_POOL_SIZE, timeout=_LOOK_UP_S, command_timeout=_LOOK_UP_S
-        )
-    except ValueError as error:
-        raise CloudError(Reason.SETTING_INVALID, "callout.json: database_url is no address of PostgreSQL.") from error
-    try:
+        # The address is read with the first connection; one that is none would pass for a database that is away.
+        try:
+            async with asyncio.timeout(_LOOK_UP_S), pool.acquire():
+                pass
+        except ValueError as error:
+            detail = "callout.json: database_url is no address of PostgreSQL."
+            raise CloudError(Reason.SETTING_INVALID, detail) from error
+        except (*AWAY, asyncpg.PostgresError):
+            pass  # away; whoever is looked up in it says so
         yield pool
     finally:
         pool.terminate()

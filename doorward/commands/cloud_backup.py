@@ -10,6 +10,7 @@ import typer
 
 from cloud.backups.run import back_up
 from cloud.errors import CloudError
+from cloud.signals import sigterm_as_ctrl_c
 from doorward.api import StateFolder
 from doorward.cloudfault import as_cli_error
 from doorward.output import JsonOption, Output
@@ -44,15 +45,16 @@ def run(
     log_as_json()
     folder = cloud_state() if state is None else state
     try:
-        made = asyncio.run(
-            back_up(
-                folder,
-                to,
-                database_url=os.environ.get("DATABASE_URL") or None,
-                now=lambda: datetime.now(UTC),
-                progress=out.say,
+        with sigterm_as_ctrl_c():
+            made = asyncio.run(
+                back_up(
+                    folder,
+                    to,
+                    database_url=os.environ.get("DATABASE_URL") or None,
+                    now=lambda: datetime.now(UTC),
+                    progress=out.say,
+                )
             )
-        )
     except CloudError as error:
         raise as_cli_error(error) from error
     out.result(

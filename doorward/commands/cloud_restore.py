@@ -10,6 +10,7 @@ import typer
 
 from cloud.backups.run import restore
 from cloud.errors import CloudError
+from cloud.signals import sigterm_as_ctrl_c
 from doorward.cloudfault import as_cli_error
 from doorward.errors import CliError, ExitCode
 from doorward.output import JsonOption, Output
@@ -43,7 +44,8 @@ def run(
             remedy="unset it, or load the dump with pg_restore yourself (docs/operations.md)",
         )
     try:
-        done = asyncio.run(restore(source, state, now=lambda: datetime.now(UTC), progress=out.say))
+        with sigterm_as_ctrl_c():
+            done = asyncio.run(restore(source, state, now=lambda: datetime.now(UTC), progress=out.say))
     except CloudError as error:
         raise as_cli_error(error) from error
     out.result(

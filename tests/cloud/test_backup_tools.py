@@ -30,6 +30,16 @@ async def test_a_password_is_on_no_command_line(tmp_path: Path):
     assert (tmp_path / "password").read_text() == "s@cret\n"
 
 
+async def test_a_password_among_the_options_is_on_no_command_line_either(tmp_path: Path):
+    program(tmp_path, "pg_dump", f'echo "$@" > {tmp_path}/said; echo "$PGPASSWORD" > {tmp_path}/password')
+    url = "postgresql:///events?host=%2Frun%2Fdb&password=s%40cr+et&user=doorward"
+    await Tools(tmp_path, 17).dump(url, tmp_path / "dump")
+    said = (tmp_path / "said").read_text()
+    assert "--dbname=postgresql:///events?host=%2Frun%2Fdb&user=doorward" in said
+    assert "cret" not in said
+    assert (tmp_path / "password").read_text() == "s@cr et\n"
+
+
 @pytest.mark.parametrize(
     ("words", "reason"),
     [("connection refused", Reason.BACKUP_FAILED), ("No space left on device", Reason.NO_SPACE)],

@@ -13,6 +13,7 @@ import sys
 from datetime import UTC, datetime
 from pathlib import Path
 
+import asyncpg
 import pytest
 from cryptography import x509
 from cryptography.x509.oid import ExtendedKeyUsageOID
@@ -244,6 +245,44 @@ async def test_the_callout_asks_the_database_and_says_when_it_is_away(database_u
     assert await look_up(bytes(32)) is Lookup.UNKNOWN
     await close_pool(pool, deadline_s=DEADLINE_S)
     assert await look_up(bytes(32)) is Lookup.AWAY
+
+
+async def test_a_database_that_does_not_answer_is_not_waited_for_by_every_door():
+    connections = 0
+
+    async def say_nothing(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal connections
+        connections += 1
+        await reader.read()
+        writer.close()
+
+    async with await asyncio.start_server(say_nothing, "127.0.0.1", 0) as server:
+        url = f"postgresql://doorward@127.0.0.1:{server.sockets[0].getsockname()[1]}/doorward"
+        pool = await asyncpg.create_pool(url, min_size=0, max_size=4)
+        look_up = look_up_in(pool)
+        assert await look_up(bytes(32)) is Lookup.AWAY
+        asked = connections
+        assert asked
+        assert set(await asyncio.gather(*(look_up(bytes(32)) for _ in range(1_000)))) == {Lookup.AWAY}
+        assert connections == asked
+        pool.terminate()
+
+
+@pytest.mark.parametrize("address", ["db.example/doorward", "postgresql://db.example:port/doorward"])
+async def test_a_callout_whose_database_has_no_address_does_not_start(founded: Path, address: str):
+    assert configured(founded, *THREE) == 0
+    path = founded / "out" / "a" / "callout.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "database_url": address}))
+    run = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "cloud.broker.callout", "--config", path, cwd=ROOT, stderr=asyncio.subprocess.PIPE
+    )
+    try:
+        async with asyncio.timeout(DEADLINE_S):
+            _, said = await run.communicate()
+    finally:
+        if run.returncode is None:
+            run.kill()
+    assert (run.returncode, said) == (2, b"callout.json: database_url is no address of PostgreSQL.\n")
 
 
 async def test_what_is_no_question_gets_no_answer(founded: Path):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import shutil
 import stat
 from contextlib import asynccontextmanager
@@ -14,6 +15,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 from cloud.settings import CloudSettings
+from doorward.errors import ExitCode
 from edge.config import EdgeConfig, load_config
 from provisioning.plan import DesiredDoor
 from sync.engine import SyncEngine
@@ -21,18 +23,18 @@ from sync.https_uplink import open_https_uplink
 from sync.surroundings import SystemSurroundings
 from sync.tasks import end
 from tests.support.clouds import LOOPBACK, RunningCloud, reachable_folder, running_cloud
-from tests.support.commands import Ran, run_program
+from tests.support.commands import PROGRAM, Ran, run_program
 from tests.support.door_journal import MemoryJournal
 from tests.support.door_materials import MemoryMaterials
 from tests.support.installer import provision
 from tests.support.sync_bench import Listener
-from tests.support.waiting import until
+from tests.support.waiting import DEADLINE_S, until
 from wire.keys import P256Signer
 from wire.names import DeviceId
 from wire.trust import parse_pinned
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator
+    from collections.abc import AsyncIterator, Callable, Iterator
     from pathlib import Path
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]
@@ -277,6 +279,47 @@ async def test_a_backup_that_fails_lets_no_door_forget_and_leaves_nothing(state:
         ran = await program("cloud", "backup", "--state", state, "--to", blocked)
         assert ran.code != 0, ran.out
         assert list(blocked.iterdir()) == []
+
+
+async def terminated(seen: Callable[[], bool], *arguments: str | Path, database_url: str = "") -> int:
+    """Run the program, send it SIGTERM when something is seen, and give its exit code."""
+    running = await asyncio.create_subprocess_exec(
+        PROGRAM, *arguments, env={**os.environ, "DATABASE_URL": database_url}, stderr=asyncio.subprocess.DEVNULL
+    )
+    try:
+        await until(seen)
+        running.terminate()
+        async with asyncio.timeout(DEADLINE_S):
+            return await running.wait()
+    finally:
+        if running.returncode is None:
+            running.kill()
+
+
+async def test_a_restoration_that_is_told_to_stop_leaves_nothing(state: Path, place: Path):
+    async with running_cloud(settings(state)):
+        pass
+    folder = await make_backup(state, place)
+    new = place / "new"
+    code = await terminated((new / "pg").exists, "cloud", "restore", "--from", folder, "--state", new)
+    assert (code, new.exists()) == (ExitCode.INTERRUPTED, False)
+
+
+async def test_a_backup_that_is_told_to_stop_cleans_up_as_after_ctrl_c(place: Path):
+    (place / "operator.token").touch()
+    connected, gone = asyncio.Event(), asyncio.Event()
+
+    async def say_nothing(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        connected.set()
+        await reader.read()
+        writer.close()
+        gone.set()
+
+    async with await asyncio.start_server(say_nothing, "127.0.0.1", 0) as server:
+        url = f"postgresql://doorward@127.0.0.1:{server.sockets[0].getsockname()[1]}/doorward"
+        backup = ("cloud", "backup", "--state", place, "--to", place / "backups")
+        assert await terminated(connected.is_set, *backup, database_url=url) == ExitCode.INTERRUPTED
+        await gone.wait()
 
 
 async def test_what_is_no_cloud_is_not_backed_up(place: Path):

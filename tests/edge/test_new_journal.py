@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import resource
 import sqlite3
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -114,6 +116,30 @@ def test_a_damaged_journal_is_kept_as_it_is(tmp_path: Path):
     database.close()
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file away")
+@pytest.mark.parametrize("damaged", [False, True])
+def test_what_root_has_made_belongs_to_the_doors_user(tmp_path: Path, *, damaged: bool):
+    if damaged:
+        (tmp_path / "journal.db").write_bytes(b"no database" * 1_000)
+    else:
+        lived(tmp_path, 3, durable=1)
+    for path in (tmp_path, tmp_path / "journal.db"):
+        os.chown(path, 12_345, 12_346)
+    begin_new_journal(tmp_path, IDENTITY, new_epoch=NEW)
+    owners = {file.name: (file.stat().st_uid, file.stat().st_gid) for file in tmp_path.iterdir()}
+    assert set(owners.values()) == {(12_345, 12_346)}, owners
+
+
+def test_a_link_in_the_place_of_the_lock_is_not_followed(tmp_path: Path):
+    lived(tmp_path, 2, durable=1)
+    other = tmp_path / "other"
+    other.write_text("kept")
+    (tmp_path / "daemon.lock").symlink_to(other)
+    with pytest.raises(OSError, match=r"daemon\.lock"):
+        begin_new_journal(tmp_path, IDENTITY, new_epoch=NEW)
+    assert other.read_text() == "kept"
+
+
 def test_without_a_journal_there_is_nothing_to_begin_anew(tmp_path: Path):
     with pytest.raises(StoreError) as caught:
         begin_new_journal(tmp_path, IDENTITY, new_epoch=NEW)
@@ -126,6 +152,21 @@ def test_a_copy_that_cannot_be_written_changes_nothing(tmp_path: Path):
     (tmp_path / "journal.db.new-journal").mkdir()  # something that no copy can be written to
     with pytest.raises(OSError, match=r"new-journal"):
         begin_new_journal(tmp_path, IDENTITY, new_epoch=NEW)
+    database = opened(tmp_path)
+    assert (database.epoch, [data for _, data in database.events_after(0, 9)]) == (OLD, events)
+    database.close()
+
+
+def test_a_copy_that_the_disk_has_no_room_for_takes_no_room(tmp_path: Path):
+    events = lived(tmp_path, 3, durable=1)
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, ((tmp_path / "journal.db").stat().st_size - 4096, hard))
+    try:
+        with pytest.raises(StoreError, match="nothing was changed"):
+            begin_new_journal(tmp_path, IDENTITY, new_epoch=NEW)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert {file.name for file in tmp_path.iterdir()} == {"journal.db", "daemon.lock"}
     database = opened(tmp_path)
     assert (database.epoch, [data for _, data in database.events_after(0, 9)]) == (OLD, events)
     database.close()

@@ -6,6 +6,7 @@ import asyncio
 import threading
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from datetime import UTC
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -14,11 +15,11 @@ from structlog.testing import capture_logs
 
 from edge.attend import Attended, AttendedInputs, DeviceState
 from edge.clock import SimulatedClock
-from edge.core.tap import Noted
+from edge.core.tap import Noted, PolicyReplaced
 from edge.machine import measure
 from edge.ports import InputLine, InputsError, ReaderError, Reason
 from edge.telemetry import Observed, Pace, Telemetry, Times
-from tests.support.rig import READER, Rig, running_rig
+from tests.support.rig import READER, SETTINGS, Rig, running_rig
 from tests.support.waiting import DEADLINE_S, until
 from wire import health
 from wire.health import DeviceHealth, DeviceKind, Health, Way, parse_health
@@ -136,6 +137,28 @@ async def test_a_disk_that_does_not_answer_is_an_alarm_and_the_marks_read_last_s
     await rig.store.aclose()
     told = await made.gather()
     assert (told.alarms, told.last) == ((EventKind.STORAGE_FAULT,), before)
+
+
+async def test_a_disk_that_takes_no_event_is_an_alarm_until_it_takes_one(rig: Rig, cloud: Cloud):
+    made = telemetry(rig, cloud)
+    connection = rig.store._database._connection
+    connection.execute("PRAGMA query_only = 1")
+    rig.controller.feed(Noted(EventKind.STARTED))
+    await until(lambda: rig.controller.storage_failed)
+    assert (await made.gather()).alarms == (EventKind.STORAGE_FAULT,)
+    connection.execute("PRAGMA query_only = 0")
+    rig.controller.feed(Noted(EventKind.STARTED))
+    await rig.next_event(EventKind.STORAGE_RESTORED)
+    assert (await made.gather()).alarms == ()
+
+
+async def test_a_door_in_maintenance_says_so_until_it_ends(rig: Rig, cloud: Cloud):
+    made = telemetry(rig, cloud)
+    for maintenance, told in ((True, (EventKind.MAINTENANCE_STARTED,)), (False, ())):
+        settings = replace(SETTINGS, maintenance=maintenance)
+        rig.controller.feed(PolicyReplaced(rig.keys.policy_state(UTC, settings=settings), None))
+        await rig.next_event(EventKind.MAINTENANCE_STARTED if maintenance else EventKind.MAINTENANCE_ENDED)
+        assert (await made.gather()).alarms == told
 
 
 def test_what_a_machine_does_not_tell_is_left_out(tmp_path: Path):
