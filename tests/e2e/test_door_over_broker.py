@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import sys
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
@@ -90,6 +91,12 @@ class Life:
         await until(lambda: self.stored() > before)
 
 
+def answers(path: Path) -> bool:
+    """Tell whether a daemon listens; its journal may reach the cloud before."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as peer:
+        return peer.connect_ex(str(path)) == 0
+
+
 WITHOUT_MQTT = """
 import sys
 sys.modules["aiomqtt"] = None
@@ -168,6 +175,7 @@ async def test_a_door_without_the_package_uses_https_and_says_what_to_install(tm
         daemon = await asyncio.create_subprocess_exec(sys.executable, "-c", WITHOUT_MQTT, done.config)
         try:
             await until(lambda: bool(cloud.journals) or daemon.returncode is not None)
+            await until(lambda: answers(folder / "diag.sock") or daemon.returncode is not None)
             status = await asyncio.to_thread(Diagnostics(folder / "diag.sock").status)
             assert status["sync"]["way"] == "https"
             assert "pip install 'doorward[mqtt]'" in status["sync"]["broker_error"]
