@@ -11,6 +11,7 @@ import httpx
 import pytest
 
 from tests.support.clouds import fetch_ca, trusting
+from tests.support.waiting import DEADLINE_S
 from wire.messages import decode_claim_code
 
 if TYPE_CHECKING:
@@ -178,7 +179,7 @@ async def test_a_claim_s_secret_is_not_in_the_database(cloud: RunningCloud, data
 )
 async def test_without_a_good_token_the_api_is_closed(cloud: RunningCloud, header: str | None, reason: str):
     headers = {} if header is None else {"Authorization": header}
-    async with httpx.AsyncClient(base_url=cloud.addresses.api_url, headers=headers) as stranger:
+    async with httpx.AsyncClient(base_url=cloud.addresses.api_url, headers=headers, timeout=DEADLINE_S) as stranger:
         for path in (_INSTITUTIONS, "/api/v1/openapi.json", f"{_INSTITUTIONS}/any/devices"):
             answer = await stranger.get(path)
             assert answer.status_code == 401
@@ -215,7 +216,7 @@ async def test_the_token_is_private_and_known_to_the_database_only_by_its_hash(c
 async def test_every_answer_carries_the_security_headers(cloud: RunningCloud):
     await cloud.make_door("headers", door="gate")
     ca = await fetch_ca(cloud.addresses.device_url, await cloud.claim("headers", door="gate"))
-    async with httpx.AsyncClient(base_url=cloud.addresses.device_url, verify=trusting(ca)) as door:
+    async with httpx.AsyncClient(base_url=cloud.addresses.device_url, verify=trusting(ca), timeout=DEADLINE_S) as door:
         over_tls = [await door.get(path) for path in ("/.well-known/est/cacerts", "/nothing-here")]
     plain = [await cloud.api.get(path) for path in (_INSTITUTIONS, "/nothing-here", "/health", "/metrics")]
     for answer in (*over_tls, *plain):

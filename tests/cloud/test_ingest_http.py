@@ -10,6 +10,7 @@ import pytest
 from tests.support.cloud_parts import keys_of
 from tests.support.clouds import trusting
 from tests.support.door_batches import Journal
+from tests.support.waiting import DEADLINE_S
 from wire.batch import MAX_BATCH_BYTES, open_acknowledgement
 from wire.keys import P256Signer
 from wire.messages import DEVICE_EVENTS, MEDIA_COSE
@@ -89,7 +90,7 @@ async def test_a_batch_of_one_door_sent_by_another_is_refused(cloud: RunningClou
 
 async def test_without_a_client_certificate_nothing_is_taken(cloud: RunningCloud):
     device = await cloud.enrolled("http-6")
-    async with httpx.AsyncClient(base_url=device.url, verify=trusting(device.ca)) as client:
+    async with httpx.AsyncClient(base_url=device.url, verify=trusting(device.ca), timeout=DEADLINE_S) as client:
         answer = await client.post(DEVICE_EVENTS, content=journal_of(device, 1).batch(1, 1))
     assert (answer.status_code, answer.json()["reason"]) == (401, "DEVICE_CERTIFICATE_REQUIRED")
 

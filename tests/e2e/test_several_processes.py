@@ -17,6 +17,7 @@ from tests.support.clouds import enrol, reachable_folder
 from tests.support.commands import run_program
 from tests.support.door_batches import Journal
 from tests.support.serving import SendingDoor, Serving
+from tests.support.waiting import DEADLINE_S
 from wire.keys import P256Signer
 from wire.messages import EST_CACERTS
 from wire.names import DeviceId, KeyPurpose
@@ -116,7 +117,7 @@ async def test_processes_that_start_together_share_ca_and_token_and_one_backup(
     assert done.code == 0, done.err
     (backup,) = to.iterdir()
     assert (backup / "ca" / "device-ca.pem").read_bytes() == (one.state / "ca" / "device-ca.pem").read_bytes()
-    async with httpx.AsyncClient(verify=False) as client:  # noqa: S501 - the CA is what is asked for
+    async with httpx.AsyncClient(verify=False, timeout=DEADLINE_S) as client:  # noqa: S501 - the CA is what is asked for
         answers = [await client.get(each.device_url + EST_CACERTS) for each in pair]
     assert answers[0].content == answers[1].content
     for each in pair:

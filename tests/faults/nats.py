@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Final
 
 from cloud.broker.nats_program import find_server, within_reach
 from cloud.broker.nats_setup import make_plan
-from cloud.broker.nats_trial import Trial, running_trial, trial_nodes, write_trial
+from cloud.broker.nats_trial import Trial, running_trial, write_trial
 from cloud.cluster.owner import choose_owner
 from cloud.errors import CloudError
 from doorward.fleet.campus import Campus, enrol_fleet, open_campus
@@ -30,6 +30,7 @@ from tests.faults.service import HOST, Service
 from tests.faults.system import QUICK, RECOVERY_S, NotRecoveredError, System
 from tests.faults.table import Fault, Injected, Own
 from tests.support.clouds import reachable_folder
+from tests.support.nats_nodes import kept_nodes
 from tests.support.tcp_proxy import tcp_proxy
 
 if TYPE_CHECKING:
@@ -215,13 +216,14 @@ async def _running_nodes(service: Service, home: Path) -> AsyncIterator[Trial]:
     """Run three nodes and two call-outs, as deploy/nats/up does."""
     now, state = datetime.now(UTC), service.state
     owner = choose_owner(stand_ins=("nats", "nobody"))
-    plan = make_plan(state, trial_nodes(home, 3, first_port=0), (HOST, "localhost"), now=now)
-    write_trial(plan, owner, folder=home, now=now)
-    server = within_reach(_server(), owner, home)
-    async with running_trial(
-        plan, server=server, owner=owner, secrets=state / "nats", database_url=service.database_url()
-    ) as trial:
-        yield trial
+    with kept_nodes(home) as nodes:
+        plan = make_plan(state, nodes, (HOST, "localhost"), now=now)
+        write_trial(plan, owner, folder=home, now=now)
+        server = within_reach(_server(), owner, home)
+        async with running_trial(
+            plan, server=server, owner=owner, secrets=state / "nats", database_url=service.database_url()
+        ) as trial:
+            yield trial
 
 
 def _addresses(nodes: tuple[Node, ...]) -> dict[str, Address]:

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
 DOOR = DoorId("main-entrance")
 _numbers = count(1)
+"""Written in six digits: names then sort in the order in which they were made, whichever tests ran before."""
 
 
 @dataclass(slots=True)
@@ -90,7 +91,7 @@ class Parts:
 
     async def make_tenant(self) -> Tenant:
         """Make an institution with one door."""
-        tenant = Tenant(f"tenant-{next(_numbers)}")
+        tenant = Tenant(f"tenant-{next(_numbers):06}")
         async with self.pool.acquire() as connection, connection.transaction():
             await connection.execute(
                 "INSERT INTO institutions (id, name, timezone, created_at) VALUES ($1, $1, 'UTC', $2)",
@@ -110,7 +111,7 @@ class Parts:
     async def make_device(self, tenant: Tenant) -> Twin:
         """Make a device row, as enrolment does."""
         signer = P256Signer(ec.generate_private_key(ec.SECP256R1()))
-        device = DeviceId(f"device-{next(_numbers)}")
+        device = DeviceId(f"device-{next(_numbers):06}")
         fingerprint = hashlib.sha256(device.encode()).digest()
         await self.pool.execute(
             "INSERT INTO devices (tenant_id, id, door_id, certificate_fingerprint, certificate_serial,"

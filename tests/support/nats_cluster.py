@@ -15,13 +15,14 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from cloud.broker.nats_program import find_server, places, within_reach
 from cloud.broker.nats_setup import make_plan
-from cloud.broker.nats_trial import HOST, Trial, running_trial, trial_nodes, write_trial
+from cloud.broker.nats_trial import HOST, Trial, running_trial, write_trial
 from cloud.cluster.owner import Owner, choose_owner
 from cloud.database import Pool, close_pool, open_pool
 from cloud.devices.authority import DeviceAuthority, fingerprint, open_authority
 from cloud.errors import CloudError
 from tests.support.clouds import reachable_folder
 from tests.support.mosquitto import ClientFiles, Mosquitto
+from tests.support.nats_nodes import kept_nodes
 from tests.support.waiting import DEADLINE_S
 
 if TYPE_CHECKING:
@@ -99,16 +100,17 @@ async def running_cluster(database_url: str) -> AsyncIterator[NatsCluster]:
     now = datetime.now(UTC)
     authority = open_authority(state / "ca", now=now)
     home = state / "nodes"
-    plan = make_plan(state, trial_nodes(home, 3, first_port=0), (HOST, "localhost"), now=now)
-    write_trial(plan, owner, folder=home, now=now)
-    server = within_reach(server, owner, home)
     pool = await open_pool(database_url, size=2)
     try:
-        async with running_trial(
-            plan, server=server, owner=owner, secrets=state / "nats", database_url=database_url
-        ) as trial:
-            ways = {node.name: _way(state / f"at-{node.name}", authority, owner, node) for node in trial.nodes}
-            yield NatsCluster(state, authority, owner, trial, pool, ways)
+        with kept_nodes(home) as nodes:
+            plan = make_plan(state, nodes, (HOST, "localhost"), now=now)
+            write_trial(plan, owner, folder=home, now=now)
+            server = within_reach(server, owner, home)
+            async with running_trial(
+                plan, server=server, owner=owner, secrets=state / "nats", database_url=database_url
+            ) as trial:
+                ways = {node.name: _way(state / f"at-{node.name}", authority, owner, node) for node in trial.nodes}
+                yield NatsCluster(state, authority, owner, trial, pool, ways)
     finally:
         await close_pool(pool, deadline_s=DEADLINE_S)
         shutil.rmtree(state)
