@@ -20,7 +20,7 @@ from typing import Final
 from cloud.broker.nats import Node, Plan, callout_file, write_node
 from cloud.broker.nats_keys import open_cluster_keys
 from cloud.broker.nats_program import find_server, places, within_reach
-from cloud.broker.nats_trial import HOST, Trial, running_trial, trial_nodes, write_trial
+from cloud.broker.nats_trial import HOST, Trial, kept_nodes, running_trial, write_trial
 from cloud.cluster import PrivateCluster
 from cloud.cluster.owner import Owner, choose_owner
 from cloud.devices.authority import open_authority
@@ -140,21 +140,21 @@ async def up(options: argparse.Namespace) -> None:
         raise CloudError(Reason.STATE_UNUSABLE, detail)
     server = find_server(places(os.environ.get("PATH", os.defpath)))
     now = datetime.now(UTC)
-    nodes = trial_nodes(folder, options.nodes, first_port=options.port)
-    plan = make_plan(options.state, nodes, (HOST, "localhost", *options.name), now=now)
-    write_trial(plan, owner, folder=folder, now=now)
-    server = within_reach(server, owner, folder)
-    url = database_of(options.state, os.environ.get("DATABASE_URL"))
-    secrets = options.state / "nats"
-    async with running_trial(plan, server=server, owner=owner, secrets=secrets, database_url=url) as trial:
-        leader = await trial.leader()
-        for node in nodes:
-            leads = ", leads" if node.name == leader else ""
-            child = trial.servers[node.name].process
-            pid = child.pid if child is not None else None
-            _say(f"{node.name}: {node.mqtt.url('mqtts')} (process {pid}{leads})")
-        _say(f"ready; logs in {folder}; stop it with Ctrl-C")
-        await _watch(trial, stop)
+    with kept_nodes(folder, options.nodes, first_port=options.port) as nodes:
+        plan = make_plan(options.state, nodes, (HOST, "localhost", *options.name), now=now)
+        write_trial(plan, owner, folder=folder, now=now)
+        server = within_reach(server, owner, folder)
+        url = database_of(options.state, os.environ.get("DATABASE_URL"))
+        secrets = options.state / "nats"
+        async with running_trial(plan, server=server, owner=owner, secrets=secrets, database_url=url) as trial:
+            leader = await trial.leader()
+            for node in nodes:
+                leads = ", leads" if node.name == leader else ""
+                child = trial.servers[node.name].process
+                pid = child.pid if child is not None else None
+                _say(f"{node.name}: {node.mqtt.url('mqtts')} (process {pid}{leads})")
+            _say(f"ready; logs in {folder}; stop it with Ctrl-C")
+            await _watch(trial, stop)
     _say("stopped")
 
 

@@ -7,8 +7,8 @@ Must not: be used for real doors: one machine has one power supply.
 import asyncio
 import socket
 import sys
-from collections.abc import AsyncIterator, Coroutine, Mapping, Sequence
-from contextlib import AsyncExitStack, ExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Coroutine, Iterator, Mapping, Sequence
+from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -118,28 +118,38 @@ class Trial:
         return leader
 
 
-def trial_nodes(folder: Path, count: int, *, first_port: int) -> tuple[Node, ...]:
-    """Lay out nodes on the loopback address.
+@contextmanager
+def kept_nodes(folder: Path, count: int, *, first_port: int) -> Iterator[tuple[Node, ...]]:
+    """Lay out nodes on the loopback address; until the block ends nobody else gets their ports, also while one is dead.
 
     Args:
         folder: theirs, one below it each.
         count: how many.
         first_port: of MQTT; the others follow. 0: any free ones.
     """
-    free = iter(_free_ports(4 * count))
-    return tuple(
-        Node(
-            name=f"node-{number + 1}",
-            mqtt=Address(HOST, first_port + number if first_port else next(free)),
-            route=Address(HOST, next(free)),
-            route_listen=HOST,
-            client=Address(HOST, next(free)),
-            monitor=Address(HOST, next(free)),
-            place=folder / f"node-{number + 1}",
-            store=folder / f"node-{number + 1}" / "jetstream",
+    with ExitStack() as stack:
+        yield tuple(
+            Node(
+                name=f"node-{number + 1}",
+                mqtt=Address(HOST, first_port + number if first_port else _kept_port(stack)),
+                route=Address(HOST, _kept_port(stack)),
+                route_listen=HOST,
+                client=Address(HOST, _kept_port(stack)),
+                monitor=Address(HOST, _kept_port(stack)),
+                place=folder / f"node-{number + 1}",
+                store=folder / f"node-{number + 1}" / "jetstream",
+            )
+            for number in range(count)
         )
-        for number in range(count)
-    )
+
+
+def _kept_port(stack: ExitStack) -> int:
+    """Take a free port without listening there: a server that reuses addresses can, others are not given it."""
+    taken = stack.enter_context(socket.socket())
+    taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    taken.bind((HOST, 0))
+    port: int = taken.getsockname()[1]
+    return port
 
 
 @asynccontextmanager
@@ -232,11 +242,3 @@ async def _while_running(work: Coroutine[None, None, _Result], children: Sequenc
         raise CloudError(Reason.BROKER_FAILED, detail) from error
     finally:
         task.cancel()
-
-
-def _free_ports(count: int) -> list[int]:
-    with ExitStack() as stack:
-        found = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for each in found:
-            each.bind((HOST, 0))
-        return [int(each.getsockname()[1]) for each in found]

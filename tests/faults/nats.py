@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Final
 
 from cloud.broker.nats_program import find_server, within_reach
 from cloud.broker.nats_setup import make_plan
-from cloud.broker.nats_trial import Trial, running_trial, write_trial
+from cloud.broker.nats_trial import Trial, kept_nodes, running_trial, write_trial
 from cloud.cluster.owner import choose_owner
 from cloud.errors import CloudError
 from doorward.fleet.campus import Campus, enrol_fleet, open_campus
@@ -30,7 +30,6 @@ from tests.faults.service import HOST, Service
 from tests.faults.system import QUICK, RECOVERY_S, NotRecoveredError, System
 from tests.faults.table import Fault, Injected, Own
 from tests.support.clouds import reachable_folder
-from tests.support.nats_nodes import kept_nodes
 from tests.support.tcp_proxy import tcp_proxy
 
 if TYPE_CHECKING:
@@ -216,7 +215,7 @@ async def _running_nodes(service: Service, home: Path) -> AsyncIterator[Trial]:
     """Run three nodes and two call-outs, as deploy/nats/up does."""
     now, state = datetime.now(UTC), service.state
     owner = choose_owner(stand_ins=("nats", "nobody"))
-    with kept_nodes(home) as nodes:
+    with kept_nodes(home, 3, first_port=0) as nodes:
         plan = make_plan(state, nodes, (HOST, "localhost"), now=now)
         write_trial(plan, owner, folder=home, now=now)
         server = within_reach(_server(), owner, home)

@@ -15,14 +15,13 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from cloud.broker.nats_program import find_server, places, within_reach
 from cloud.broker.nats_setup import make_plan
-from cloud.broker.nats_trial import HOST, Trial, running_trial, write_trial
+from cloud.broker.nats_trial import HOST, Trial, kept_nodes, running_trial, write_trial
 from cloud.cluster.owner import Owner, choose_owner
 from cloud.database import Pool, close_pool, open_pool
 from cloud.devices.authority import DeviceAuthority, fingerprint, open_authority
 from cloud.errors import CloudError
 from tests.support.clouds import reachable_folder
 from tests.support.mosquitto import ClientFiles, Mosquitto
-from tests.support.nats_nodes import kept_nodes
 from tests.support.waiting import DEADLINE_S
 
 if TYPE_CHECKING:
@@ -102,7 +101,7 @@ async def running_cluster(database_url: str) -> AsyncIterator[NatsCluster]:
     home = state / "nodes"
     pool = await open_pool(database_url, size=2)
     try:
-        with kept_nodes(home) as nodes:
+        with kept_nodes(home, 3, first_port=0) as nodes:
             plan = make_plan(state, nodes, (HOST, "localhost"), now=now)
             write_trial(plan, owner, folder=home, now=now)
             server = within_reach(server, owner, home)
