@@ -396,6 +396,12 @@ def test_a_folder_of_somebody_else_is_refused(tmp_path: Path):
     assert caught.value.code is ExitCode.UNUSABLE
 
 
+def test_a_folder_that_was_there_stays_open_to_whom_it_was_and_keys_to_nobody(tmp_path: Path):
+    tmp_path.chmod(0o755)
+    open_campus(tmp_path)
+    assert [path.stat().st_mode & 0o777 for path in (tmp_path, tmp_path / "devices")] == [0o755, 0o700]
+
+
 def test_a_folder_that_cannot_be_made_is_refused(tmp_path: Path):
     (tmp_path / "file").touch()
     with pytest.raises(CliError) as caught:
