@@ -57,6 +57,7 @@ class Answers:
                 "backed_up": marks.backed_up,
                 "only_in_cloud": marks.only_in_cloud,
                 "alarmed": self.store.alarmed,
+                "failed": self.controller.storage_failed,
                 "recording": self.controller.recording,
             },
             "sync": None if self.sync is None else await self.sync(),

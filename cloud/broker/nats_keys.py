@@ -92,7 +92,9 @@ def open_cluster_keys(folder: Path, *, now: datetime) -> ClusterKeys:
         seeds = msgspec.json.decode(content, type=_Seeds)
         user, issuer = parse_seed(seeds.user, Kind.USER), parse_seed(seeds.issuer, Kind.ACCOUNT)
     except (msgspec.MsgspecError, NkeyError) as error:
-        raise CloudError(Reason.STATE_UNUSABLE, f"{seeds_path} is damaged; restore it from the backup.") from error
+        # No backup holds it, and need not.
+        detail = f"{seeds_path} is damaged; delete {folder}, configure again and copy to all nodes (docs/nats.md)."
+        raise CloudError(Reason.STATE_UNUSABLE, detail) from error
     return ClusterKeys(read_identity(pem, ca_path), user, issuer)
 
 

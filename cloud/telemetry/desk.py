@@ -35,7 +35,9 @@ _WRITE: Final = """
     ORDER BY told.tenant_id, told.id
     ON CONFLICT (tenant_id, device_id) DO UPDATE
         SET received_at = excluded.received_at, condition = excluded.condition, report = excluded.report
-        WHERE device_health.received_at <= excluded.received_at"""
+        WHERE device_health.received_at <= excluded.received_at
+            OR device_health.received_at > now() + interval '1 minute'"""
+"""What was received in the future, by a clock that was ahead and has been set, is no newer report."""
 _LOG: Final = structlog.get_logger(__name__)
 
 

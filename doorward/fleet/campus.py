@@ -98,7 +98,7 @@ def open_campus(folder: Path) -> Campus:
     """
     try:
         (folder / _DEVICES).mkdir(parents=True, exist_ok=True)
-        folder.chmod(0o700)
+        (folder / _DEVICES).chmod(0o700)  # keys are in there; the folder itself may be anybody's, as /tmp is
     except OSError as error:
         what = f"{folder} cannot be made ({error.strerror})"
         raise CliError(ExitCode.UNUSABLE, what=what, remedy="name another folder with --keep") from error

@@ -81,6 +81,8 @@ async def work(shift: Shift) -> None:
         loop.add_signal_handler(number, stop.set)
     async with open_crew(shift.campus, shift.orders) as crew:
         telling = asyncio.create_task(_tell_again_and_again(crew))
+        # It ends by itself when who listens is gone, killed perhaps: nobody else would ever tell us to stop.
+        telling.add_done_callback(lambda _: stop.set())
         try:
             await _until(stop, crew.ready(), None)
             await _until(stop, crew.drained(), shift.drain_s)

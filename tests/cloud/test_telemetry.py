@@ -171,6 +171,18 @@ async def test_an_older_report_never_replaces_a_newer_one(cloud: RunningCloud, p
     assert (await _listed(cloud, "order"))[0]["report"]["faults"] == []
 
 
+async def test_a_report_from_a_clock_that_was_ahead_is_replaced_once_that_is_right(cloud: RunningCloud, pool: Pool):
+    device = await cloud.enrolled("ahead")
+    tenant, name = Tenant("ahead"), DeviceId(device.name)
+    ahead = HealthDesk(
+        pool, LastSeen(pool, now=_now), CollectorRegistry(), now=lambda: datetime(2200, 1, 1, tzinfo=UTC)
+    )
+    for desk, health in ((ahead, LOST), (_desk(pool), WORKING)):
+        desk.take(tenant, name, encode_health(health))
+        await desk.flush()
+    assert (await _listed(cloud, "ahead"))[0]["report"]["faults"] == []
+
+
 async def test_unknown_devices_are_passed_over_and_devices_are_counted(cloud: RunningCloud, pool: Pool):
     device = await cloud.enrolled("counted")
     registry = CollectorRegistry()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
+import sqlite3
 import time
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -57,6 +58,22 @@ async def test_a_door_explains_what_it_did_and_what_it_would_do(door: Door):
         answer = (await door.ask(ask="explain"))["explanation"]
         assert "does not take that kind of credential" in answer["sentence"]
     assert door.energised() == 0
+
+
+async def test_a_disk_that_takes_no_event_is_told_in_the_status_until_it_takes_one(door: Door):
+    async def until_told(*, failed: bool) -> None:
+        async with asyncio.timeout(DEADLINE_S):
+            while (await door.status())["journal"]["failed"] is not failed:
+                door.scan(b"hello")
+                await asyncio.sleep(0.2)
+
+    async with running(door):
+        await door.scan_until(b"hello", kind="ACCESS_DENIED")
+        with contextlib.closing(sqlite3.connect(door.folder / "journal.db", isolation_level=None)) as other:
+            other.execute("BEGIN IMMEDIATE")  # what the store waits for as for a disk
+            await until_told(failed=True)
+            other.execute("ROLLBACK")
+        await until_told(failed=False)
 
 
 async def test_a_scanner_that_goes_and_comes_back_is_journaled_once_each(door: Door):

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import random
+import subprocess
+import sys
 from collections import Counter
 from functools import partial
 from typing import TYPE_CHECKING
@@ -21,6 +24,7 @@ from doorward.fleet.uplink import Line, Way, open_uplink
 from doorward.fleet.worker import Shift
 from sync.ports import JournalMismatch, Marks
 from tests.support.tenant import TenantKeys
+from tests.support.waiting import DEADLINE_S
 from wire.batch import Acknowledgement
 from wire.command import Command, seal_command
 from wire.command_list import CommandList, encode_command_list
@@ -392,6 +396,12 @@ def test_a_folder_of_somebody_else_is_refused(tmp_path: Path):
     assert caught.value.code is ExitCode.UNUSABLE
 
 
+def test_a_folder_that_was_there_stays_open_to_whom_it_was_and_keys_to_nobody(tmp_path: Path):
+    tmp_path.chmod(0o755)
+    open_campus(tmp_path)
+    assert [path.stat().st_mode & 0o777 for path in (tmp_path, tmp_path / "devices")] == [0o755, 0o700]
+
+
 def test_a_folder_that_cannot_be_made_is_refused(tmp_path: Path):
     (tmp_path / "file").touch()
     with pytest.raises(CliError) as caught:
@@ -412,3 +422,25 @@ def test_mqtt_without_a_broker_is_refused(tmp_path: Path):
     with pytest.raises(CliError) as caught:
         open_uplink(line, Way.MQTT)
     assert caught.value.code is ExitCode.UNUSABLE
+
+
+def test_a_process_ends_when_whoever_started_it_is_gone(tmp_path: Path):
+    campus, orders = Campus(tmp_path, "north", ()), Orders(url="https://127.0.0.1:1")
+    shift = Shift(campus=campus, orders=orders, taps_per_s=0.0, seconds=None, drain_s=0.0)
+    with subprocess.Popen(
+        [sys.executable, "-m", "doorward.fleet.worker"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    ) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        process.stdin.write(json.dumps(shift.to_json()) + "\n")
+        process.stdin.close()
+        assert json.loads(process.stdout.readline()) == {"at": "ready"}
+        process.stdout.close()
+        try:
+            process.wait(DEADLINE_S)
+        finally:
+            process.kill()
