@@ -176,11 +176,16 @@ def look_up_in(pool: Pool) -> LookUp:
                     " WHERE certificate_fingerprint = $1 OR previous_fingerprint = $1",
                     fingerprint,
                 )
-        except (*AWAY, asyncpg.PostgresError) as error:  # TimeoutError is an OSError
+        except AWAY as error:  # TimeoutError is an OSError
             if isinstance(error, TimeoutError):
                 asked_again_s = loop.time() + _AWAY_S
             _LOG.warning("callout_database_away", error=type(error).__name__)
             return Lookup.AWAY
+        except asyncpg.PostgresError as error:
+            # It is there and does not let us look, perhaps for ever: a revoked door would always come in. Those that
+            # are kept out have HTTPS.
+            _LOG.error("callout_database_refuses", error=str(error), remedy="let our user read (docs/nats.md)")
+            return Lookup.UNKNOWN
         if row is None:
             return Lookup.UNKNOWN
         return KnownDevice(Tenant(row["tenant_id"]), DeviceId(row["id"]), active=row["status"] == "active")

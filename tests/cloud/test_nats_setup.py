@@ -247,6 +247,15 @@ async def test_the_callout_asks_the_database_and_says_when_it_is_away(database_u
     assert await look_up(bytes(32)) is Lookup.AWAY
 
 
+async def test_a_database_that_does_not_let_the_callout_look_lets_nobody_in(database_url: str):
+    role = {"role": "unable"}
+    async with asyncpg.create_pool(database_url, min_size=0, max_size=1) as owner:
+        await owner.execute("CREATE ROLE unable")
+        async with asyncpg.create_pool(database_url, min_size=0, max_size=1, server_settings=role) as pool:
+            assert await look_up_in(pool)(bytes(32)) is Lookup.UNKNOWN
+        await owner.execute("DROP ROLE unable")
+
+
 async def test_a_database_that_does_not_answer_is_not_waited_for_by_every_door():
     connections = 0
 
