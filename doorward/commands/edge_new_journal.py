@@ -42,7 +42,7 @@ def run(*, config: ConfigOption = USUAL_CONFIG, json_lines: JsonOption = False) 
             ExitCode.UNUSABLE, what=f"{config} cannot be used", remedy="see: doorward edge check-config"
         ) from error
     except StoreError as error:
-        raise CliError(ExitCode.FAILED, what=str(error), remedy="") from error
+        raise CliError(ExitCode.FAILED, what=error.what, remedy=error.remedy) from error
     except OSError as error:
         raise CliError(
             ExitCode.FAILED,
