@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import socket
 import ssl
 
 import httpx
@@ -37,6 +39,16 @@ def test_a_broker_is_not_called_a_cloud(error: Exception):
     told = explain(error, "mqtts://broker.example")
     assert "broker" in told.what
     assert "cloud" not in told.what
+
+
+def test_a_refused_connection_is_told_in_the_systems_words():
+    error = ConnectionRefusedError(errno.ECONNREFUSED, "Connect call failed ('192.0.2.1', 8443)")
+    assert explain(error, "https://cloud.example").what.endswith("cannot be reached (Connection refused)")
+
+
+def test_a_name_that_is_not_found_is_told_in_the_resolvers_words():
+    error = socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+    assert explain(error, "https://cloud.example").what.endswith("cannot be reached (Name or service not known)")
 
 
 def test_a_broker_that_is_late_is_a_broker():
