@@ -14,8 +14,8 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
-from edge.config import ClockConfig, load_config
 from doorward.diag import USUAL_PLACES
+from edge.config import ClockConfig, load_config
 from provisioning.apply import Progress, Stage
 from provisioning.enrol import DryRun, Provisioned, provision_door
 from provisioning.errors import Reason
