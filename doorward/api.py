@@ -205,8 +205,12 @@ def problem_of(answer: httpx.Response) -> Problem:
 def _faults(errors: object) -> list[str]:
     """Name each member of the request that was wrong, in one clause, if the cloud says so."""
     named = [each for each in errors if isinstance(each, dict)] if isinstance(errors, list) else []
-    clauses = [f"{each.get('key', 'the request')}: {each.get('message', 'wrong')}" for each in named[:_MAX_FAULTS]]
+    clauses = [_fault(str(each.get("key", "the request")), str(each.get("message"))) for each in named[:_MAX_FAULTS]]
     return ["; ".join(clauses)] if clauses else []
+
+
+def _fault(member: str, message: str) -> str:
+    return f"{member}: missing" if message == repr(member) else f"{member}: {message}"
 
 
 def _refused(answer: httpx.Response) -> CliError:
