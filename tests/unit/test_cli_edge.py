@@ -67,11 +67,19 @@ def test_a_wrong_option_of_a_device_address_is_a_fault_of_the_file(config: Path,
     assert "fps" in problem["got"]
 
 
-@pytest.mark.parametrize("command", ["check-config", "run"])
+@pytest.mark.parametrize("command", ["check-config", "run", "new-journal"])
 def test_a_missing_file_is_unusable(command: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     path = tmp_path / "none.toml"
     arguments = (path,) if command == "check-config" else ("--config", path)
     assert run_here(capsys, "edge", command, *arguments).code == ExitCode.UNUSABLE
+
+
+def test_the_advice_names_the_file_that_was_given(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    for command in ("run", "new-journal", "devices"):
+        assert (
+            f"check-config --config {tmp_path}/x.toml"
+            in run_here(capsys, "edge", command, "--config", tmp_path / "x.toml").err
+        )
 
 
 def test_a_door_that_was_not_enrolled_does_not_start(config: Path, capsys: pytest.CaptureFixture[str]):
