@@ -90,7 +90,9 @@ async def open_pool(url: str, *, size: int) -> Pool:
             server_settings={"synchronous_commit": "on", "application_name": "doorward-cloud", "timezone": "UTC"},
         )
     except (*AWAY, asyncpg.PostgresError) as error:
-        raise CloudError(Reason.DATABASE_UNAVAILABLE, f"Cannot connect to PostgreSQL: {error}") from error
+        remedy = "Check that it runs, and where DATABASE_URL is set, that this is its address."
+        what = f"Cannot connect to PostgreSQL: {error}."
+        raise CloudError(Reason.DATABASE_UNAVAILABLE, what, remedy=remedy) from error
     settings = {name: await pool.fetchval(f"SHOW {name}") for name in ("fsync", "full_page_writes")}
     weak = [name for name, value in settings.items() if value != "on"]
     if weak:

@@ -49,7 +49,8 @@ class Health(msgspec.Struct, frozen=True, kw_only=True):
         return self.status == "ok"
 
 
-_LATE: Final = Check(ok=False, detail=f"No answer within {CHECK_S:.0f} s.")
+_LOOK: Final = "see whether PostgreSQL runs, what its log says, and whether its disk keeps up."
+_LATE: Final = Check(ok=False, detail=f"No answer within {CHECK_S:.0f} s; {_LOOK}")
 
 HealthCheck = Callable[[], Awaitable[Check]]
 """A feature's own check; it is cut off after `CHECK_S`."""
@@ -109,7 +110,8 @@ def memory_check(meminfo: Path = Path("/proc/meminfo")) -> HealthCheck:
     async def check() -> Check:
         available = _available_bytes(meminfo)
         enough = available >= MIN_MEMORY_BYTES
-        detail = None if enough else f"Less than {MIN_MEMORY_BYTES // MIB} MiB of memory are available."
+        least = f"Less than {MIN_MEMORY_BYTES // MIB} MiB of memory are available"
+        detail = None if enough else f"{least}; see what else runs on this machine, or give it more."
         return Check(ok=enough, available_bytes=available, detail=detail)
 
     return check
@@ -124,4 +126,4 @@ async def _guarded(check: HealthCheck) -> Check:
     try:
         return await check()
     except (*AWAY, asyncpg.PostgresError) as error:
-        return Check(ok=False, detail=f"{type(error).__name__}: the database does not answer.")
+        return Check(ok=False, detail=f"The database does not answer ({type(error).__name__}); {_LOOK}")

@@ -26,6 +26,8 @@ ADDRESS_FILE: Final = "cloud.json"
 DEADLINE_S: Final = 15.0
 """For one request; the slowest of ours (a new institution's keys) takes well under a second."""
 _MAX_FILE_BYTES: Final = 4096
+_MAX_FAULTS: Final = 5
+"""Members of a request that one sentence names."""
 _TOKEN_REMEDY: Final = "name the token's file with --token-file; the cloud keeps it as STATE/operator.token"  # noqa: S105
 
 CloudUrl = Annotated[
@@ -194,19 +196,33 @@ def problem_of(answer: httpx.Response) -> Problem:
     """Read an error answer; one without a problem document is told by its status."""
     try:
         found = answer.json()
-        return Problem(answer.status_code, str(found["reason"]), str(found["detail"]))
+        detail = ": ".join((str(found["detail"]).rstrip("."), *_faults(found.get("errors"))))
+        return Problem(answer.status_code, str(found["reason"]), detail)
     except (ValueError, KeyError, TypeError):
         return Problem(answer.status_code, answer.reason_phrase.upper(), f"it answered {answer.status_code}")
+
+
+def _faults(errors: object) -> list[str]:
+    """Name each member of the request that was wrong, in one clause, if the cloud says so."""
+    named = [each for each in errors if isinstance(each, dict)] if isinstance(errors, list) else []
+    clauses = [_fault(str(each.get("key", "the request")), str(each.get("message"))) for each in named[:_MAX_FAULTS]]
+    return ["; ".join(clauses)] if clauses else []
+
+
+def _fault(member: str, message: str) -> str:
+    return f"{member}: missing" if message == repr(member) else f"{member}: {message}"
 
 
 def _refused(answer: httpx.Response) -> CliError:
     problem = problem_of(answer)
     down = problem.status >= httpx.codes.INTERNAL_SERVER_ERROR
     remedy = "see the cloud's log and its /health page" if down else "correct that and try again"
+    if problem.status == httpx.codes.BAD_REQUEST:
+        remedy = "correct that and try again; what is expected: doorward cloud call GET openapi.json"
     if problem.status in (httpx.codes.UNAUTHORIZED, httpx.codes.FORBIDDEN):
         remedy = _TOKEN_REMEDY
     code = ExitCode.UNREACHABLE if down else ExitCode.REFUSED
-    return CliError(code, what=f"the cloud refused ({problem.reason}): {problem.detail.rstrip('.')}", remedy=remedy)
+    return CliError(code, what=f"the cloud refused ({problem.reason}): {problem.detail}", remedy=remedy)
 
 
 def _cause(error: Exception) -> str:

@@ -56,6 +56,7 @@ class StoreError(Exception):
     def __init__(self, reason: StoreReason, sentence: str) -> None:
         super().__init__(sentence)
         self.reason = reason
+        self.what, _, self.remedy = sentence.rpartition("; ") if "; " in sentence else (sentence, "", "")
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,7 +20,16 @@ from provisioning.documents import DoorIdentity
 from provisioning.enrolment import Enrolment
 from provisioning.est import read_claim
 from provisioning.folder import names_in
-from provisioning.plan import CONFIG_FILE, NO_BROKER, DesiredDoor, Step, StepId, plan_door
+from provisioning.plan import (
+    CONFIG_FILE,
+    NO_BROKER,
+    SOCKET_FILE,
+    USUAL_SOCKETS,
+    DesiredDoor,
+    Step,
+    StepId,
+    plan_door,
+)
 
 SKEW_S: Final = 20.0
 """A rotating code lives 30 s: a clock that is off by more than this refuses good ones now and then."""
@@ -96,20 +105,21 @@ def provision_door(
 
 
 def _provisioned(desired: DesiredDoor, delivery: Delivery) -> Provisioned:
-    config = desired.folder / CONFIG_FILE
     broker = choose_broker(desired, delivery.identity.get())
     return Provisioned(
         identity=delivery.identity.get(),
-        config=config,
+        config=desired.folder / CONFIG_FILE,
         broker=broker,
         trust_version=delivery.trust.get().version,
         policy_version=delivery.policy_version,
         status_lists=delivery.lists,
-        next_steps=tuple(_next_steps(config, delivery, broker)),
+        next_steps=tuple(_next_steps(desired, delivery, broker)),
     )
 
 
-def _next_steps(config: Path, delivery: Delivery, broker: str | None) -> list[str]:
+def _next_steps(desired: DesiredDoor, delivery: Delivery, broker: str | None) -> list[str]:
+    config = desired.folder / CONFIG_FILE
+    socket = (desired.socket or desired.folder / SOCKET_FILE).absolute()
     steps = []
     if broker is not None and find_spec("aiomqtt") is None:
         steps.append(
@@ -123,5 +133,6 @@ def _next_steps(config: Path, delivery: Delivery, broker: str | None) -> list[st
     if delivery.policy_version == 0:
         steps.append("Give the door a policy in the cloud: until then it lets nobody in.")
     steps.append(f"Start the daemon: sudo systemctl enable --now doorward-edge, or doorward edge run --config {config}")
-    steps.append("Watch the first tap: doorward diag watch")
+    named = "" if socket in USUAL_SOCKETS else f" --socket {socket}"
+    steps.append(f"Watch the first tap: doorward diag watch{named}")
     return steps

@@ -63,7 +63,7 @@ def refuse(status: int, body: bytes, *, retry_after: str | None) -> NoReturn:
     name, detail = problem.get("reason"), problem.get("detail")
     reason = _REASONS.get(name) if isinstance(name, str) else None
     reason = reason or _by_status(status)
-    said = f": {_printable(detail)}" if isinstance(detail, str) and detail else ""
+    said = f": {_printable(detail).removesuffix('.')}" if isinstance(detail, str) and detail else ""
     raise UplinkError(
         reason,
         what=f"the cloud answered {status}{said}",

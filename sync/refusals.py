@@ -7,6 +7,8 @@ Invariant: decides on numeric codes and OpenSSL's reason names, never on a sente
 Must not: open connections.
 """
 
+import os
+import socket
 import ssl
 from collections.abc import Iterator
 from typing import Final
@@ -81,8 +83,10 @@ def causes(error: BaseException) -> Iterator[BaseException]:
 def _innermost(error: BaseException) -> str:
     """Name the system's own error ("Connection refused") if one lies below, else the library's class."""
     for cause in causes(error):
-        if isinstance(cause, OSError) and cause.strerror:
-            return cause.strerror
+        if isinstance(cause, ssl.SSLError | socket.gaierror) and cause.strerror:
+            return cause.strerror  # their numbers are their own
+        if isinstance(cause, OSError) and cause.errno:
+            return os.strerror(cause.errno)  # asyncio writes words of its own into strerror
     return type(error).__name__
 
 

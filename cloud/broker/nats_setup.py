@@ -135,6 +135,9 @@ async def up(options: argparse.Namespace) -> None:
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     owner = choose_owner(stand_ins=_OWNERS)
     folder = options.folder or options.state / "nats-trial"
+    if not folder.parent.is_dir():
+        detail = f"There is no folder {folder.parent}; correct --state or --folder, or start the cloud once with it."
+        raise CloudError(Reason.STATE_UNUSABLE, detail)
     if not owner.may_reach(folder.parent):
         detail = f"The servers run as user {owner.name}, who may not enter {folder.parent}; choose another --folder."
         raise CloudError(Reason.STATE_UNUSABLE, detail)

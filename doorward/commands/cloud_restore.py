@@ -13,7 +13,7 @@ from cloud.errors import CloudError
 from cloud.signals import sigterm_as_ctrl_c
 from doorward.cloudfault import as_cli_error
 from doorward.errors import CliError, ExitCode
-from doorward.output import JsonOption, Output
+from doorward.output import JsonOption, Output, local_time, rfc3339
 from edge.logs import log_as_json
 
 EXAMPLES: Final = """
@@ -48,9 +48,10 @@ def run(
             done = asyncio.run(restore(source, state, now=lambda: datetime.now(UTC), progress=out.say))
     except CloudError as error:
         raise as_cli_error(error) from error
+    begun_ms = int(done.begun_at.timestamp() * 1000)  # rounded down: nothing later is in it
     out.result(
-        {"id": done.id, "begun_at": done.begun_at.isoformat(), "state": str(state.absolute())},
-        f"The cloud is as it was at {done.begun_at:%Y-%m-%d %H:%M:%S} UTC.",
+        {"id": done.id, "begun_at": rfc3339(begun_ms), "state": str(state.absolute())},
+        f"The cloud is as it was at {local_time(begun_ms)}.",
         "What was done since is gone. Before doors reach it, revoke again what was revoked: serve it first with",
         f"  doorward cloud serve --state {state.absolute()} --devices 127.0.0.1:0",
     )

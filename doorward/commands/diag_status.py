@@ -1,15 +1,19 @@
 """`doorward diag status`."""
 
+import re
 from typing import Final
 
 from doorward.diag import Answer, SocketOption, at_socket
-from doorward.output import JsonOption, Output, pairs
+from doorward.output import JsonOption, Output, local_instant, pairs
 
 EXAMPLES: Final = """
 Examples:
   doorward diag status
   doorward diag status --socket /tmp/twin/diag.sock --json
 """
+
+_INSTANT: Final = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z")
+"""Instants as the daemon writes them (edge/status.py)."""
 
 
 def run(*, socket: SocketOption = None, json_lines: JsonOption = False) -> None:
@@ -44,4 +48,6 @@ def _item(value: object) -> str:
 def _plain(value: object) -> str:
     if isinstance(value, list):
         return " ".join(map(_plain, value)) or "none"
+    if isinstance(value, str) and _INSTANT.fullmatch(value):
+        return local_instant(value)
     return {None: "none", True: "yes", False: "no"}[value] if value is None or isinstance(value, bool) else str(value)

@@ -68,7 +68,9 @@ def _asked(path: Path) -> tuple[list[Device], CliError | None]:
         config = read_config(path)
     except ConfigError as error:
         raise CliError(
-            ExitCode.UNUSABLE, what=f"{path} cannot be used", remedy="see: doorward edge check-config"
+            ExitCode.UNUSABLE,
+            what=str(error),
+            remedy=f"correct that; check it with: doorward edge check-config --config {path}",
         ) from error
     devices = configured(config)
     try:

@@ -39,10 +39,12 @@ def run(*, config: ConfigOption = USUAL_CONFIG, json_lines: JsonOption = False) 
         done = begin_new_journal(read.state_folder, identity, new_epoch=secrets.token_bytes(_EPOCH_BYTES))
     except ConfigError as error:
         raise CliError(
-            ExitCode.UNUSABLE, what=f"{config} cannot be used", remedy="see: doorward edge check-config"
+            ExitCode.UNUSABLE,
+            what=str(error),
+            remedy=f"correct that; check it with: doorward edge check-config --config {config}",
         ) from error
     except StoreError as error:
-        raise CliError(ExitCode.FAILED, what=str(error), remedy="") from error
+        raise CliError(ExitCode.FAILED, what=error.what, remedy=error.remedy) from error
     except OSError as error:
         raise CliError(
             ExitCode.FAILED,

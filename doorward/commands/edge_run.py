@@ -41,7 +41,7 @@ def run(*, config: ConfigOption = USUAL_CONFIG) -> None:
     except (AdapterError, PortError) as error:
         raise CliError(ExitCode.FAILED, what=error.what, remedy=error.remedy) from error
     except StoreError as error:
-        raise CliError(ExitCode.FAILED, what=str(error), remedy="") from error
+        raise CliError(ExitCode.FAILED, what=error.what, remedy=error.remedy) from error
     except WireError as error:
         raise CliError(
             ExitCode.UNUSABLE,

@@ -104,6 +104,7 @@ async def test_connections_wait_for_the_disk_whatever_the_database_says(pool: Po
 async def test_an_unreachable_server_is_a_sentence():
     error = await _refusal("postgresql://nobody@/nothing?host=/nonexistent")
     assert error.reason is Reason.DATABASE_UNAVAILABLE
+    assert "DATABASE_URL" in error.remedy
 
 
 async def test_a_pool_that_is_in_use_is_closed_by_force_at_the_deadline(empty_database_url: str):

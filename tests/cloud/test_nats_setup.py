@@ -143,6 +143,11 @@ def test_a_folder_that_is_no_clouds_state_is_refused(state: Path, capsys: pytest
     assert not (state / "ca").exists()
 
 
+def test_a_trial_without_a_state_folder_is_refused_with_a_sentence(state: Path, capsys: pytest.CaptureFixture[str]):
+    assert main(["up", "--state", str(state / "none")]) == 2
+    assert f"There is no folder {state / 'none'};" in capsys.readouterr().err
+
+
 async def test_the_database_is_the_operators_or_the_private_one_while_it_runs(own_cluster: PrivateCluster, state: Path):
     assert database_of(state, DATABASE) == DATABASE
     with pytest.raises(CloudError, match="No cloud serves") as caught:

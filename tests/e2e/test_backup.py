@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import re
 import shutil
 import stat
 from contextlib import asynccontextmanager
@@ -144,6 +145,7 @@ async def test_a_restored_cloud_gets_from_its_doors_what_the_backup_lacks(state:
     ran = await program("cloud", "restore", "--from", backup, "--state", place / "restored")
     assert ran.code == 0, ran.err
     assert (place / "restored" / "operator.token").read_text() == token
+    assert ran.record["begun_at"].endswith("Z")
     async with running_cloud(settings(place / "restored")) as cloud:
         assert await stored(cloud) == list(range(1, 31))
         async with synchronising(config, journal, cloud) as engine:
@@ -179,8 +181,11 @@ async def test_doors_take_what_a_restored_cloud_signs_though_they_had_seen_newer
             await until(lambda: materials.versions().policy == 3 and revoked(materials) == 1)
             seen = materials.versions()
 
-    ran = await program("cloud", "restore", "--from", backup, "--state", place / "restored")
+    order_to_restore = ("cloud", "restore", "--from", backup, "--state", place / "restored")
+    zone = {"DATABASE_URL": "", "TZ": "Asia/Tokyo"}
+    ran = await asyncio.to_thread(run_program, *order_to_restore, environment=zone)
     assert ran.code == 0, ran.err
+    assert re.search(r"^The cloud is as it was at [-0-9]+ [:0-9]+ JST\.$", ran.out, re.MULTILINE)
     async with running_cloud(settings(place / "restored")) as cloud:
         await revoke_one(cloud)
         await revoke_one(cloud)

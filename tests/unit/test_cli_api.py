@@ -33,6 +33,26 @@ def test_a_refusal_without_a_problem_document_is_told_by_its_status(body: bytes)
     assert "(NOT FOUND): it answered 404" in fault.what
 
 
+@pytest.mark.parametrize(
+    ("errors", "told"),
+    [
+        (
+            b'[{"key": "roles[0]", "message": "Invalid enum value", "source": "body"}]',
+            "No: roles[0]: Invalid enum value",
+        ),
+        (b'[{"key": "a", "message": "x"}, {"message": "y"}]', "No: a: x; the request: y"),
+        (b'[{"key": "data", "message": "\'data\'", "source": "body"}]', "No: data: missing"),
+        (b"[]", "No"),
+        (b'["odd"]', "No"),
+        (b"7", "No"),
+    ],
+)
+def test_what_was_wrong_in_a_request_is_named(errors: bytes, told: str):
+    fault = fault_of(400, b'{"reason": "BAD_REQUEST", "detail": "No.", "errors": ' + errors + b"}")
+    assert fault.what == f"the cloud refused (BAD_REQUEST): {told}"
+    assert "openapi.json" in fault.remedy
+
+
 def test_a_sick_cloud_is_told_from_one_that_refuses():
     fault = fault_of(503, b'{"reason": "DATABASE_UNAVAILABLE", "detail": "The database does not answer."}')
     assert fault.code is ExitCode.UNREACHABLE

@@ -9,7 +9,7 @@ import pytest
 
 from doorward.errors import ExitCode
 from doorward.eventlines import event_line
-from doorward.output import Output
+from doorward.output import Output, local_instant
 from tests.support.commands import run_here
 from tests.support.diag_socket import answering
 
@@ -59,6 +59,22 @@ def test_the_status_is_laid_out_for_people_and_passed_on_for_programs(
         "status lists  list 0, age s 3",
         "ok            yes",
     ]
+
+
+@pytest.mark.parametrize(
+    "status",
+    [
+        {"as_of": "2026-01-01T00:00:00.250Z"},
+        {"sync": {"last": "2026-01-01T00:00:00Z"}},
+        {"lists": [{"as_of": "2026-01-01T00:00:00.000Z"}]},
+    ],
+)
+def test_the_status_tells_people_times_in_their_own_zone(
+    status: dict[str, object], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    with answering(tmp_path / "s", json.dumps({"status": status}).encode() + b"\n"):
+        text = run_here(capsys, "diag", "status", "--socket", tmp_path / "s").out
+    assert text.rstrip().endswith(local_instant("2026-01-01T00:00:00Z"))
 
 
 GRANTED = {"seq": 4, "at": "2026-01-01T00:00:00.000Z", "kind": "ACCESS_GRANTED", "rule": "level-1", "elapsed_ms": 2.25}

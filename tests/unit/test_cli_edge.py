@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from doorward.errors import ExitCode
+from edge.alone import alone
 from tests.support.commands import run_here
 
 GOOD = """
@@ -66,11 +67,19 @@ def test_a_wrong_option_of_a_device_address_is_a_fault_of_the_file(config: Path,
     assert "fps" in problem["got"]
 
 
-@pytest.mark.parametrize("command", ["check-config", "run"])
+@pytest.mark.parametrize("command", ["check-config", "run", "new-journal"])
 def test_a_missing_file_is_unusable(command: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     path = tmp_path / "none.toml"
     arguments = (path,) if command == "check-config" else ("--config", path)
     assert run_here(capsys, "edge", command, *arguments).code == ExitCode.UNUSABLE
+
+
+def test_the_advice_names_the_file_that_was_given(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    for command in ("run", "new-journal", "devices"):
+        assert (
+            f"check-config --config {tmp_path}/x.toml"
+            in run_here(capsys, "edge", command, "--config", tmp_path / "x.toml").err
+        )
 
 
 def test_a_door_that_was_not_enrolled_does_not_start(config: Path, capsys: pytest.CaptureFixture[str]):
@@ -103,3 +112,16 @@ def test_what_else_is_wrong_with_an_address_of_inputs_is_told_once(config: Path,
     problems = run_here(capsys, "edge", "check-config", config, "--json").record["problems"]
     assert [problem["key"] for problem in problems] == ["inputs.url"]
     assert "'bell'" in problems[0]["got"]
+
+
+@pytest.mark.parametrize("command", ["run", "new-journal"])
+def test_what_to_do_about_a_second_daemon_is_told_apart(
+    command: str, config: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    config.write_text(f'{GOOD}\n[paths]\nstate = "{tmp_path}"\n')
+    with alone(tmp_path):
+        ran = run_here(capsys, "edge", command, "--config", config)
+    assert ran.code == ExitCode.FAILED
+    what, remedy = ran.err.splitlines()
+    assert what == f"doorward: another daemon runs in {tmp_path}"
+    assert remedy.strip() == "stop it first (systemctl stop doorward-edge)"

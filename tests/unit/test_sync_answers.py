@@ -46,6 +46,11 @@ def test_the_detail_of_a_problem_is_shown():
     assert "come back on Monday" in str(refusal(503, b'{"detail": "come back on Monday"}'))
 
 
+def test_the_remedy_follows_a_detail_that_is_a_sentence():
+    told = str(refusal(404, b'{"detail": "There is nothing here."}'))
+    assert told.startswith("the cloud answered 404: There is nothing here; ")
+
+
 def test_a_detail_is_cut_and_freed_of_control_characters():
     error = refusal(503, json.dumps({"detail": "\x1b[2J" + "x" * 10_000}).encode())
     assert "\x1b" not in str(error)
