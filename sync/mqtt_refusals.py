@@ -27,11 +27,7 @@ def explain_mqtt(error: aiomqtt.MqttError | OSError, url: str) -> UplinkError:
         if isinstance(cause, MqttConnectError) and getattr(cause.rc, "value", cause.rc) in _NOT_AUTHORISED:
             what = f"the broker at {url} does not let this door in"
             return UplinkError(Reason.NOT_ENROLLED, what=what, remedy=ENROL_AGAIN)
-    found = explain(error, url)
-    if found.reason is not Reason.UNREACHABLE or refused_to_connect(error):
-        return found
-    # The library's error says no more than its name.
-    return UplinkError(found.reason, what=f"the connection to the broker at {url} was lost", remedy=found.remedy)
+    return explain(error, url)
 
 
 def refused_to_connect(error: aiomqtt.MqttError | OSError) -> bool:

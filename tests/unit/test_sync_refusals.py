@@ -6,12 +6,9 @@ import errno
 import socket
 import ssl
 
-import aiomqtt
 import httpx
 import pytest
 
-from sync.mqtt_refusals import explain_mqtt
-from sync.ports import Reason
 from sync.refusals import explain, late
 
 
@@ -52,14 +49,6 @@ def test_a_refused_connection_is_told_in_the_systems_words():
 def test_a_name_that_is_not_found_is_told_in_the_resolvers_words():
     error = socket.gaierror(socket.EAI_NONAME, "Name or service not known")
     assert explain(error, "https://cloud.example").what.endswith("cannot be reached (Name or service not known)")
-
-
-def test_a_broker_that_hangs_up_is_told_without_the_librarys_words():
-    told = explain_mqtt(aiomqtt.MqttError("Disconnected during message iteration"), "mqtts://broker.example")
-    assert (told.reason, told.what) == (
-        Reason.UNREACHABLE,
-        "the connection to the broker at mqtts://broker.example was lost",
-    )
 
 
 def test_a_broker_that_is_late_is_a_broker():
