@@ -36,7 +36,10 @@ def test_a_refusal_without_a_problem_document_is_told_by_its_status(body: bytes)
 @pytest.mark.parametrize(
     ("errors", "told"),
     [
-        (b'[{"key": "roles[0]", "message": "Invalid enum value", "source": "body"}]', "No: roles[0]: Invalid enum value"),
+        (
+            b'[{"key": "roles[0]", "message": "Invalid enum value", "source": "body"}]',
+            "No: roles[0]: Invalid enum value",
+        ),
         (b'[{"key": "a", "message": "x"}, {"message": "y"}]', "No: a: x; the request: y"),
         (b'[{"key": "data", "message": "\'data\'", "source": "body"}]', "No: data: missing"),
         (b"[]", "No"),
