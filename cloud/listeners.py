@@ -25,8 +25,8 @@ UNREAD_S: Final = 30.0
 """How long a peer may take nothing of what is sent to it; then the system ends the connection (TCP_USER_TIMEOUT).
 A slow line goes on, since whatever the peer acknowledges counts."""
 MOST_CONNECTIONS: Final = 16
-"""How many connections one client certificate may hold; a door holds up to 8. One more ends the oldest rather than be
-refused: a door that changes networks leaves behind connections that it cannot end."""
+"""How many connections one client certificate may hold; a door's client opens up to 4. One more ends the oldest rather
+than be refused: a door that changes networks leaves behind connections that it cannot end."""
 MOST_NAMELESS: Final = 1000
 """How many connections without a client certificate, which is all that enrolment is, may be open together."""
 _BACKLOG: Final = 2048

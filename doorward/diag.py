@@ -15,11 +15,11 @@ from typing import Annotated, Any, Final
 import typer
 
 from doorward.errors import CliError, ExitCode
+from edge.config_types import USUAL_SOCKETS
 
 DEADLINE_S: Final = 10.0
 MAX_LINE_BYTES: Final = 4 * 1024 * 1024
 """500 events, the most that one answer holds, take about 250 KiB."""
-USUAL_PLACES: Final = (Path("/run/doorward/diag.sock"), Path("/var/lib/doorward/diag.sock"))
 
 SocketOption = Annotated[
     Path | None,
@@ -175,5 +175,5 @@ class _Lines:
 
 def at_socket(path: Path | None) -> Diagnostics:
     """Choose the socket: the one that is named, else the first of the usual places that is there."""
-    found = next((place for place in USUAL_PLACES if place.exists()), USUAL_PLACES[0])
+    found = next((place for place in USUAL_SOCKETS if place.exists()), USUAL_SOCKETS[0])
     return Diagnostics(found if path is None else path)

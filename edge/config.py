@@ -13,6 +13,7 @@ from edge.config_reading import Reading, is_broker_url
 from edge.config_text import render_config
 from edge.config_types import (
     JOURNAL_MAX_EVENTS,
+    USUAL_SOCKETS,
     AddressConfig,
     ClockConfig,
     CloudConfig,
@@ -30,6 +31,7 @@ from edge.toml_tables import Problem, TomlText
 
 __all__ = [
     "JOURNAL_MAX_EVENTS",
+    "USUAL_SOCKETS",
     "AddressConfig",
     "ClockConfig",
     "CloudConfig",

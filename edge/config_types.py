@@ -11,6 +11,8 @@ from typing import Final
 
 from edge.toml_tables import Problem
 
+USUAL_SOCKETS: Final = (Path("/run/doorward/diag.sock"), Path("/var/lib/doorward/diag.sock"))
+"""Where `doorward diag` looks by itself; any other place has to be named to it."""
 JOURNAL_MAX_EVENTS: Final = 250_000
 """Unsent events that are kept at least: a month of a busy door, about 50 MB."""
 

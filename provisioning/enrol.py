@@ -12,6 +12,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Final
 
+from edge.config import USUAL_SOCKETS
 from provisioning.apply import Progress, apply
 from provisioning.cloud_line import check_broker_url, check_cloud_url
 from provisioning.configuration import check_addresses, choose_broker, write_config
@@ -24,7 +25,6 @@ from provisioning.plan import (
     CONFIG_FILE,
     NO_BROKER,
     SOCKET_FILE,
-    USUAL_SOCKETS,
     DesiredDoor,
     Step,
     StepId,

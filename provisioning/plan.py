@@ -21,8 +21,6 @@ ROOT_FILE: Final = "root.cbor"
 POLICY_FILE: Final = "policy.cose"
 JOURNAL_FILE: Final = "journal.db"
 SOCKET_FILE: Final = "diag.sock"
-USUAL_SOCKETS: Final = (Path("/run/doorward/diag.sock"), Path("/var/lib/doorward/diag.sock"))
-"""Where `doorward diag` looks by itself (doorward/diag.py); any other place has to be named to it."""
 
 NO_BROKER: Final = "none"
 """As a door's broker: everything goes over HTTPS."""

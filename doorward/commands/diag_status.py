@@ -13,7 +13,7 @@ Examples:
 """
 
 _INSTANT: Final = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z")
-"""Instants as the daemon writes them (edge/status.py)."""
+"""Instants as the daemon writes them (`edge.report.rfc3339`)."""
 
 
 def run(*, socket: SocketOption = None, json_lines: JsonOption = False) -> None:

@@ -20,7 +20,7 @@ from cloud.devices.authority import open_authority
 from cloud.devices.guard import CACHE_S, DeviceGuard, DeviceIdentity, PeerCertificate
 from cloud.devices.last_seen import LastSeen
 from cloud.errors import CloudError, Reason
-from cloud.listeners import MOST_CONNECTIONS
+from cloud.listeners import MOST_CONNECTIONS, MOST_NAMELESS, Crowd
 from cloud.problems import describe
 from tests.support.clouds import Device, RunningCloud, certificate_in, certificate_request, enrol, trusting
 from tests.support.halted import halted
@@ -309,3 +309,26 @@ async def test_what_could_not_be_written_is_written_later(cloud: RunningCloud, p
     assert await pool.fetchval(_LAST_SEEN, device.name) is None
     await last_seen.flush()
     assert await pool.fetchval(_LAST_SEEN, device.name) is not None
+
+
+class Connection:
+    """A transport that knows whether it was ended."""
+
+    ended = False
+
+    def abort(self) -> None:
+        self.ended = True
+
+
+@pytest.mark.parametrize(
+    ("peer", "most"), [(None, MOST_NAMELESS), (PeerCertificate(b"der", bytes(32)), MOST_CONNECTIONS)]
+)
+async def test_one_connection_too_many_ends_the_oldest_and_room_is_given_back(peer: PeerCertificate | None, most: int):
+    crowd, opened = Crowd(), [Connection() for _ in range(most + 2)]
+    for connection in opened[:most]:
+        crowd.enter(peer, connection)  # type: ignore[arg-type]
+    crowd.leave(peer, opened[1])  # type: ignore[arg-type]
+    crowd.enter(peer, opened[most])  # type: ignore[arg-type]
+    assert not any(connection.ended for connection in opened)
+    crowd.enter(peer, opened[most + 1])  # type: ignore[arg-type]
+    assert [place for place, connection in enumerate(opened) if connection.ended] == [0]
